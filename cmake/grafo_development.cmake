@@ -1,0 +1,24 @@
+# How our own tests, examples and benchmarks are compiled; users never see this.
+
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+    find_program(GRAFO_CCACHE ccache)
+    if(GRAFO_CCACHE)
+        set(CMAKE_CXX_COMPILER_LAUNCHER "${GRAFO_CCACHE}")
+    endif()
+endif()
+
+if(MSVC)
+    set(grafo_warning_flags /W4)
+    set(grafo_error_flag /WX)
+else()
+    set(grafo_warning_flags -Wall -Wextra -Wpedantic -Wshadow -Wconversion)
+    set(grafo_error_flag -Werror)
+endif()
+if(GRAFO_WARNINGS_AS_ERRORS)
+    list(APPEND grafo_warning_flags ${grafo_error_flag})
+endif()
+
+add_library(grafo_warnings INTERFACE)
+target_compile_options(grafo_warnings INTERFACE ${grafo_warning_flags})

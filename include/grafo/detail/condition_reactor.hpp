@@ -1,0 +1,111 @@
+#pragma once
+#include <grafo/reactor.hpp>
+
+#if defined(__linux__)
+#include <pthread.h>
+#include <time.h>
+#else
+#include <condition_variable>
+#include <mutex>
+#endif
+
+namespace grafo::detail {
+
+// Sleeps in the kernel on a condition variable. POSIX calls on Linux: <condition_variable> and
+// <mutex> would cost the core header more to parse than all of its own text.
+#if defined(__linux__)
+class ConditionReactor final : public Reactor {
+public:
+    ConditionReactor() {
+        pthread_condattr_t attributes;
+        pthread_condattr_init(&attributes);
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);  // that of steady_clock
+        pthread_cond_init(&condition_, &attributes);
+        pthread_condattr_destroy(&attributes);
+    }
+    ~ConditionReactor() override {
+        pthread_cond_destroy(&condition_);
+        pthread_mutex_destroy(&mutex_);
+    }
+
+    void wait(const TimePoint* deadline) override {
+        pthread_mutex_lock(&mutex_);
+        if (deadline == nullptr) {
+            while (!woken_) pthread_cond_wait(&condition_, &mutex_);
+        } else {
+            const auto since_epoch = deadline->time_since_epoch();
+            const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
+            timespec until{};
+            until.tv_sec = static_cast<time_t>(seconds.count());
+            until.tv_nsec = static_cast<long>(
+                std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch - seconds)
+                    .count());
+            while (!woken_) {
+                if (pthread_cond_timedwait(&condition_, &mutex_, &until) != 0) break;
+            }
+        }
+        woken_ = false;
+        pthread_mutex_unlock(&mutex_);
+    }
+
+    void wake() noexcept override {
+        pthread_mutex_lock(&mutex_);
+        woken_ = true;
+        pthread_cond_signal(&condition_);
+        pthread_mutex_unlock(&mutex_);
+    }
+
+private:
+    pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+    pthread_cond_t condition_;
+    bool woken_ = false;
+};
+
+class Mutex {
+public:
+    void lock() noexcept { pthread_mutex_lock(&mutex_); }
+    void unlock() noexcept { pthread_mutex_unlock(&mutex_); }
+
+private:
+    pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+};
+#else
+class ConditionReactor final : public Reactor {
+public:
+    void wait(const TimePoint* deadline) override {
+        std::unique_lock lock(mutex_);
+        const auto woken = [this] { return woken_; };
+        if (deadline == nullptr) {
+            condition_.wait(lock, woken);
+        } else {
+            condition_.wait_until(lock, *deadline, woken);
+        }
+        woken_ = false;
+    }
+    void wake() noexcept override {
+        const std::lock_guard lock(mutex_);
+        woken_ = true;
+        condition_.notify_one();
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable condition_;
+    bool woken_ = false;
+};
+
+using Mutex = std::mutex;
+#endif
+
+class LockGuard {
+public:
+    explicit LockGuard(Mutex& mutex) noexcept : mutex_(mutex) { mutex_.lock(); }
+    LockGuard(const LockGuard&) = delete;
+    LockGuard& operator=(const LockGuard&) = delete;
+    ~LockGuard() { mutex_.unlock(); }
+
+private:
+    Mutex& mutex_;
+};
+
+}  // namespace grafo::detail

@@ -1,0 +1,204 @@
+#pragma once
+#include <coroutine>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include <grafo/detail/link.hpp>
+#include <grafo/errors.hpp>
+
+// Who waits, who resumes whom, and how a wait is given up.
+//
+// A *context* is a chain of coroutines that await each other: a node's attempt, a spawned task, a
+// branch of a combinator. Only its innermost coroutine can be waiting, in one *waiter*. Whoever
+// ends the wait makes the waiter ready; the loop resumes it. To cancel a context is to ask its
+// waiter to give up; to drop it is to destroy its outermost frame, at once where no code outside
+// this library and nothing on the stack still uses it, else when that is over (`reap`).
+namespace grafo::detail {
+
+struct Waiter;
+
+class Context {
+public:
+    enum Flag : unsigned char {
+        cancelled = 1,  // asked to end, for good
+        pending = 2,    // a request that no await has received yet
+        dropped = 4,    // to be destroyed as soon as it is not busy
+    };
+
+    Context() noexcept = default;
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+
+    // Asks the current await to throw Cancelled, or the next one that would suspend.
+    void cancel() noexcept;
+    // Something outside still uses the frames: they must not be destroyed now.
+    [[nodiscard]] bool busy() const noexcept;
+    // Nothing below is resumed any more.
+    void freeze() noexcept;
+    // Called when a dropped context may no longer be busy.
+    virtual void reap() noexcept = 0;
+
+    Waiter* waiter = nullptr;
+    bool running = false;  // started and not yet ended
+    unsigned char flags = 0;
+
+protected:
+    ~Context();
+};
+
+// What the loop runs next.
+struct Job : Link {
+    using Step = void (*)(Job&);
+    explicit Job(Step s) noexcept : step(s) {}
+    Step step;
+};
+
+// One suspended await of a coroutine; a member of its awaiter.
+struct Waiter : Job {
+    enum class Ask : unsigned char {
+        cancel,  // give up: make yourself ready with `gave_up` set, or answer false
+        busy,    // does anything outside use what is suspended here?
+        freeze,  // pass `freeze` on to the contexts below
+    };
+    using Control = bool (*)(Waiter&, Ask);
+
+    explicit Waiter(Control c) noexcept : Job(&Waiter::resume), control(c) {}
+    ~Waiter() {
+        if (context != nullptr && context->waiter == this) context->waiter = nullptr;
+    }
+
+    // Begins the wait. False if it must not begin, because a cancellation is due (await_resume then
+    // throws), or because the coroutine is about to be destroyed (check `suspended()`).
+    enum class Begin : unsigned char { wait, cancelled, dropped };
+    template <class Promise>
+    [[nodiscard]] Begin begin(std::coroutine_handle<Promise> coroutine) noexcept;
+
+    void check() const {
+        if (gave_up) throw Cancelled();
+    }
+
+    static void resume(Job& job);
+
+    Control control;
+    std::coroutine_handle<> handle;
+    Context* context = nullptr;
+    bool gave_up = false;
+};
+
+// Names what waits, when nothing will ever come.
+struct WaitList : Link {
+    using Describe = void (*)(WaitList&, std::string& names);
+    explicit WaitList(Describe d) noexcept : describe(d) {}
+    Describe describe;
+};
+
+// What a coroutine reaches of the loop that runs it.
+struct LoopCore {
+    LinkList<Job> ready;
+    std::coroutine_handle<> next;  // resumed as soon as the one that runs now is suspended
+
+    void make_ready(Job& job) noexcept {
+        job.unlink();
+        ready.push_back(job);
+    }
+    // Resumes a coroutine, and what it hands over to, until all are suspended.
+    void resume(std::coroutine_handle<> coroutine) {
+        coroutine.resume();
+        while (next) std::exchange(next, {}).resume();
+    }
+
+    std::size_t out = 0;        // awaits that only another library or thread can end
+    std::size_t holds = 0;      // those among them for which a virtual clock stands still
+    std::size_t abandoned = 0;  // frames dropped, but still in use outside
+    LinkList<WaitList> waiting;
+
+    static inline constinit thread_local LoopCore* current = nullptr;
+};
+
+// Each promise of the library: its context, and whom to tell at its end. `done == nullptr` means:
+// resume the coroutine at address `target`.
+struct PromiseBase {
+    using Done = void (*)(void* target) noexcept;
+
+    void finished() noexcept {
+        if (done == nullptr) {
+            LoopCore::current->next = std::coroutine_handle<>::from_address(target);
+        } else {
+            done(target);
+        }
+    }
+
+    Context* context = nullptr;
+    Done done = nullptr;
+    void* target = nullptr;
+};
+
+// The context of a coroutine of another library that awaits one of ours: nobody cancels it.
+class ForeignContext final : public Context {
+public:
+    void reap() noexcept override {}
+};
+
+template <class Promise>
+[[nodiscard]] Context& context_of(std::coroutine_handle<Promise> coroutine) noexcept {
+    if constexpr (requires { static_cast<PromiseBase&>(coroutine.promise()); }) {
+        return *coroutine.promise().context;
+    } else {
+        static thread_local ForeignContext foreign;
+        return foreign;
+    }
+}
+
+inline Context::~Context() {
+    if (waiter != nullptr) waiter->context = nullptr;
+}
+
+inline void Context::cancel() noexcept {
+    flags |= cancelled;
+    if (waiter == nullptr || !waiter->control(*waiter, Waiter::Ask::cancel)) flags |= pending;
+}
+
+inline bool Context::busy() const noexcept {
+    if (!running) return false;
+    return waiter == nullptr || waiter->control(*waiter, Waiter::Ask::busy);
+}
+
+inline void Context::freeze() noexcept {
+    flags |= dropped;
+    if (waiter != nullptr) waiter->control(*waiter, Waiter::Ask::freeze);
+}
+
+template <class Promise>
+Waiter::Begin Waiter::begin(std::coroutine_handle<Promise> coroutine) noexcept {
+    handle = coroutine;
+    context = &context_of(coroutine);
+    if (context->flags != 0) {
+        if ((context->flags & Context::dropped) != 0) {
+            context->waiter = this;
+            LoopCore::current->make_ready(*this);
+            return Begin::dropped;
+        }
+        if ((context->flags & Context::pending) != 0) {
+            context->flags &= static_cast<unsigned char>(~Context::pending);
+            gave_up = true;
+            return Begin::cancelled;
+        }
+    }
+    context->waiter = this;
+    return Begin::wait;
+}
+
+inline void Waiter::resume(Job& job) {
+    auto& waiter = static_cast<Waiter&>(job);
+    if (Context* context = waiter.context; context != nullptr) {
+        if ((context->flags & Context::dropped) != 0) {
+            context->reap();  // may destroy the waiter
+            return;
+        }
+        context->waiter = nullptr;
+    }
+    LoopCore::current->resume(waiter.handle);
+}
+
+}  // namespace grafo::detail

@@ -1,0 +1,86 @@
+#pragma once
+#include <coroutine>
+#include <utility>
+
+#include <grafo/detail/context.hpp>
+#include <grafo/task.hpp>
+
+namespace grafo::detail {
+
+struct LoopAccess;
+
+// In the list of all that a loop has spawned.
+struct Registered : Link {};
+
+// A task that nobody awaits: spawned, or the one that `EventLoop::run` was given.
+class Detached : public Context, public Job {
+public:
+    Detached(std::coroutine_handle<> coroutine, PromiseBase& promise) noexcept
+        : Job(&Detached::advance), coroutine_(coroutine) {
+        promise.context = this;
+        promise.done = &Detached::on_done;
+        promise.target = this;
+    }
+
+    [[nodiscard]] bool done() const noexcept { return done_; }
+    // Destroys the frames now, or as soon as nothing outside uses them; may delete this.
+    void drop() noexcept {
+        if (running && busy()) {
+            freeze();
+        } else {
+            end();
+        }
+    }
+    void reap() noexcept final {
+        if (!busy()) end();
+    }
+
+protected:
+    ~Detached() = default;
+    virtual void destroy_frame() noexcept = 0;
+    // The task has ended or was destroyed; may delete this.
+    virtual void ended() noexcept {}
+
+private:
+    static void advance(Job& job) {
+        auto& self = static_cast<Detached&>(job);
+        if (!self.running) {
+            self.running = true;
+            LoopCore::current->resume(self.coroutine_);
+        } else {
+            self.running = false;
+            self.done_ = true;
+            self.ended();
+        }
+    }
+    // Inside the final suspension, where the frame must not be destroyed yet.
+    static void on_done(void* target) noexcept {
+        LoopCore::current->make_ready(*static_cast<Detached*>(target));
+    }
+    void end() noexcept {
+        unlink();
+        running = false;
+        done_ = true;
+        destroy_frame();
+        ended();
+    }
+
+    std::coroutine_handle<> coroutine_;
+    bool done_ = false;
+};
+
+template <class T>
+class Root final : public Detached {
+public:
+    explicit Root(Task<T>&& task)
+        : Detached(TaskAccess::handle(task), TaskAccess::handle(task).promise()),
+          task_(std::move(task)) {}
+
+    Result<T>& result() noexcept { return TaskAccess::handle(task_).promise().result; }
+
+private:
+    void destroy_frame() noexcept override { task_ = Task<T>(); }
+    Task<T> task_;
+};
+
+}  // namespace grafo::detail

@@ -1,0 +1,282 @@
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <coroutine>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <grafo/async_generator.hpp>
+#include <grafo/detail/plan.hpp>
+#include <grafo/detail/run.hpp>
+#include <grafo/run_report.hpp>
+#include <grafo/task.hpp>
+
+namespace grafo::detail {
+
+// How `stop()` reaches a run from any thread.
+class RunControl : public Mail, public std::enable_shared_from_this<RunControl> {
+public:
+    RunControl() : Mail(&RunControl::on_mail, &RunControl::on_lost) {}
+
+    // Any thread.
+    void stop() {
+        std::shared_ptr<Mailbox> mailbox;
+        {
+            const LockGuard lock(mutex_);
+            stop_requested_ = true;
+            mailbox = mailbox_;
+        }
+        if (mailbox == nullptr) return;  // not begun: it will start nothing
+        if (LoopCore::current != nullptr && Mailbox::current() == mailbox) {
+            if (run_ != nullptr) run_->stop();
+            return;
+        }
+        if (posted_.exchange(true)) return;
+        keep_ = shared_from_this();
+        mailbox->post(*this);
+    }
+
+    // The loop's thread. True if the run must start nothing.
+    bool begin(Run& run, const std::shared_ptr<Mailbox>& mailbox) {
+        const LockGuard lock(mutex_);
+        run_ = &run;
+        mailbox_ = mailbox;
+        return stop_requested_;
+    }
+    void end() noexcept {
+        const LockGuard lock(mutex_);
+        run_ = nullptr;
+        mailbox_ = nullptr;
+    }
+
+private:
+    static void on_mail(Mail& mail) {
+        auto& control = static_cast<RunControl&>(mail);
+        const std::shared_ptr<RunControl> keep = std::move(control.keep_);
+        control.posted_.store(false);
+        if (control.run_ != nullptr) control.run_->stop();
+    }
+    static void on_lost(Mail& mail) {
+        const std::shared_ptr<RunControl> keep = std::move(static_cast<RunControl&>(mail).keep_);
+    }
+
+    Mutex mutex_;
+    bool stop_requested_ = false;
+    std::shared_ptr<Mailbox> mailbox_;
+    Run* run_ = nullptr;  // the loop's thread only
+    std::atomic<bool> posted_{false};
+    std::shared_ptr<RunControl> keep_;
+};
+
+// What an executor shares with its runs.
+class ExecutorState : public std::enable_shared_from_this<ExecutorState> {
+public:
+    ExecutorState(std::string name, NodeList nodes) : given_(std::move(nodes)) {
+        options.name = std::move(name);
+        if (given_.size() == 0) {
+            throw Error("executor " + quoted(options.name) + " was given no nodes");
+        }
+        for (const Handle& handle : given_) {
+            if (handle.core() == nullptr) {
+                throw Error("executor " + quoted(options.name) + " was given an empty AnyNode");
+            }
+        }
+    }
+
+    // A run that was asked for, and may be stopped from then on.
+    class Ticket {
+    public:
+        Ticket(std::shared_ptr<ExecutorState> state, std::shared_ptr<RunControl> control)
+            : state_(std::move(state)), control_(std::move(control)) {}
+        Ticket(Ticket&&) noexcept = default;
+        Ticket& operator=(Ticket&&) = delete;
+        ~Ticket() {
+            if (control_ == nullptr) return;
+            control_->end();
+            state_->close_run(*control_);
+        }
+        [[nodiscard]] RunControl& control() const noexcept { return *control_; }
+
+    private:
+        std::shared_ptr<ExecutorState> state_;
+        std::shared_ptr<RunControl> control_;
+    };
+
+    Ticket open_run() {
+        auto control = std::make_shared<RunControl>();
+        const LockGuard lock(mutex_);
+        controls_.push_back(control);
+        return Ticket(shared_from_this(), std::move(control));
+    }
+    void stop() {
+        std::vector<std::shared_ptr<RunControl>> controls;
+        {
+            const LockGuard lock(mutex_);
+            controls = controls_;
+        }
+        for (const auto& control : controls) control->stop();
+    }
+
+    Plan& current_plan() {
+        if (!is_current(plan_, given_)) {
+            make_plan(plan_, given_);
+        } else {
+            for (const Graph* graph : plan_.graphs) {
+                if (!graph->runs.empty()) check_free(plan_);
+            }
+        }
+        return plan_;
+    }
+
+    [[nodiscard]] std::vector<AnyNode> roots() const {
+        std::vector<AnyNode> nodes;
+        for (const Handle& handle : given_) nodes.push_back(AnyNode(*handle.core()));
+        return nodes;
+    }
+    // All nodes of a run, as wired now.
+    [[nodiscard]] std::vector<AnyNode> members() const {
+        std::vector<AnyNode> nodes;
+        const std::uint32_t mark = Graph::next_mark();
+        const auto add = [&](NodeCore& node) {
+            if (std::exchange(node.mark, mark) != mark) nodes.push_back(AnyNode(node));
+        };
+        for (const Handle& handle : given_) add(*handle.core());
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            for (const OutEdge& edge : nodes[i].core()->out) add(*edge.child);
+        }
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            for (const InEdge& edge : nodes[i].core()->in) add(*edge.parent);
+        }
+        return nodes;
+    }
+    [[nodiscard]] std::vector<AnyNode> leaves() const {
+        std::vector<AnyNode> nodes = members();
+        std::erase_if(nodes, [](const AnyNode& node) { return !node.core()->out.empty(); });
+        return nodes;
+    }
+
+    RunOptions options;
+    std::string description;
+    std::shared_ptr<ReportData> report = std::make_shared<ReportData>();
+
+private:
+    void close_run(const RunControl& closed) {
+        const LockGuard lock(mutex_);
+        std::erase_if(controls_, [&](const auto& control) { return control.get() == &closed; });
+    }
+
+    NodeList given_;
+    Plan plan_;
+    Mutex mutex_;
+    std::vector<std::shared_ptr<RunControl>> controls_;
+};
+
+// A run in the frame of the coroutine that awaits it.
+class RunHolder {
+public:
+    RunHolder(ExecutorState& state, RunControl& control, bool streaming) : control_(control) {
+        RunOptions options = state.options;
+        options.streaming = streaming;
+        run_ = new Run(state.current_plan(), std::move(options));
+        state.report = run_->report();
+        if (control.begin(*run_, Mailbox::current())) run_->stop();
+    }
+    RunHolder(const RunHolder&) = delete;
+    RunHolder& operator=(const RunHolder&) = delete;
+    ~RunHolder() {
+        control_.end();
+        run_->drop();
+    }
+    Run* operator->() const noexcept { return run_; }
+    Run& operator*() const noexcept { return *run_; }
+
+private:
+    RunControl& control_;
+    Run* run_;
+};
+
+// Waits for the end of a run, or for its next event as well. A cancellation stops the run, and is
+// thrown when that has ended.
+class RunAwaiter : Waiter {
+public:
+    RunAwaiter(Run& run, bool for_event) noexcept
+        : Waiter(&RunAwaiter::on_ask), run_(run), for_event_(for_event) {}
+    ~RunAwaiter() { run_.set_waiter(nullptr); }
+
+    bool await_ready() const noexcept { return ready(); }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> coroutine) {
+        const Begin begun = begin(coroutine);
+        if (begun == Begin::dropped) return true;
+        if (begun == Begin::cancelled) {
+            gave_up = false;
+            context->waiter = this;
+            run_.cancel_from_outside();
+        }
+        run_.set_waiter(this);
+        return true;
+    }
+    void await_resume() const {
+        if (run_.cancelled()) throw Cancelled();
+    }
+
+private:
+    [[nodiscard]] bool ready() const noexcept {
+        return run_.ended() || (for_event_ && run_.has_event() && !run_.cancelled());
+    }
+    static bool on_ask(Waiter& waiter, Ask ask) {
+        auto& self = static_cast<RunAwaiter&>(waiter);
+        switch (ask) {
+            case Ask::cancel:
+                if (self.linked()) return false;  // about to be resumed
+                self.run_.cancel_from_outside();
+                return true;
+            case Ask::busy: return self.run_.busy();
+            case Ask::freeze: self.run_.freeze(); break;
+        }
+        return false;
+    }
+
+    Run& run_;
+    bool for_event_;
+};
+
+class AwaitRun {
+public:
+    AwaitRun(Run& run, bool for_event) noexcept : run_(run), for_event_(for_event) {}
+    RunAwaiter operator co_await() const noexcept { return RunAwaiter(run_, for_event_); }
+    using grafo_awaitable = void;
+
+private:
+    Run& run_;
+    bool for_event_;
+};
+
+// The coroutines behind the executor. Static functions with their state by value: the executor may
+// be gone before they start.
+inline Task<RunReport> execute(std::shared_ptr<ExecutorState> state, ExecutorState::Ticket ticket,
+                               bool throwing) {
+    const RunHolder run(*state, ticket.control(), false);
+    co_await AwaitRun(*run, false);
+    RunReport report(run->report());
+    if (throwing) report.throw_if_failed();
+    co_return report;
+}
+
+inline AsyncGenerator<Event> stream(std::shared_ptr<ExecutorState> state,
+                                    ExecutorState::Ticket ticket) {
+    const RunHolder run(*state, ticket.control(), true);
+    for (;;) {
+        co_await AwaitRun(*run, true);
+        if (!run->has_event()) break;
+        Event event = run->take_event();
+        co_yield event;
+        run->release();
+    }
+    const RunReport report(run->report());
+    report.throw_if_failed();
+}
+
+}  // namespace grafo::detail

@@ -1,0 +1,102 @@
+#pragma once
+#include <cstddef>
+#include <new>
+
+// Under AddressSanitizer a recycled frame would hide a use after its end, so each frame is a fresh
+// allocation there; GRAFO_NO_FRAME_RECYCLING asks for the same elsewhere.
+#if !defined(GRAFO_NO_FRAME_RECYCLING)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define GRAFO_NO_FRAME_RECYCLING
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define GRAFO_NO_FRAME_RECYCLING
+#endif
+#endif
+#endif
+
+namespace grafo::detail {
+
+struct FreeFrame {
+    FreeFrame* next;
+};
+struct FramePoolState {
+    FreeFrame* free[17] = {};
+    std::size_t kept = 0;  // in units of 64 bytes
+    bool registered = false;
+};
+
+// Coroutine frames, recycled per thread in size classes of 64 bytes up to 1 KiB. A frame may be
+// freed on another thread than it came from; it then serves that thread.
+class FramePool {
+public:
+    static void* allocate(std::size_t size) {
+#if !defined(GRAFO_NO_FRAME_RECYCLING)
+        const std::size_t bucket = (size + 63) / 64;
+        if (bucket < bucket_count) {
+            FramePoolState& state = state_;
+            if (FreeFrame* free = state.free[bucket]; free != nullptr) {
+                state.free[bucket] = free->next;
+                state.kept -= bucket;
+                return free;
+            }
+            if (!state.registered) register_thread();
+            return ::operator new(bucket * 64);
+        }
+#endif
+        return ::operator new(size);
+    }
+
+    static void deallocate(void* memory, std::size_t size) noexcept {
+#if !defined(GRAFO_NO_FRAME_RECYCLING)
+        const std::size_t bucket = (size + 63) / 64;
+        if (bucket < bucket_count) {
+            FramePoolState& state = state_;
+            if (state.registered && state.kept < most_kept) {
+                FreeFrame* free = ::new (memory) FreeFrame{state.free[bucket]};
+                state.free[bucket] = free;
+                state.kept += bucket;
+                return;
+            }
+        }
+#else
+        static_cast<void>(size);
+#endif
+        ::operator delete(memory);
+    }
+
+private:
+    static constexpr std::size_t bucket_count = 17;
+    static constexpr std::size_t most_kept = (std::size_t{16} << 20) / 64;  // 16 MiB a thread
+
+    struct Cleanup {
+        Cleanup() noexcept { state_.registered = true; }
+        Cleanup(const Cleanup&) = delete;
+        Cleanup& operator=(const Cleanup&) = delete;
+        ~Cleanup() {
+            for (FreeFrame*& list : state_.free) {
+                while (list != nullptr) {
+                    FreeFrame* next = list->next;
+                    ::operator delete(list);
+                    list = next;
+                }
+            }
+            state_.registered = false;  // what is freed later on this thread goes straight back
+            state_.kept = most_kept;
+        }
+    };
+
+    static void register_thread() { static thread_local Cleanup cleanup; }
+
+    // Constant-initialised and trivially destroyed: reached without a thread-local guard.
+    static inline constinit thread_local FramePoolState state_{};
+};
+
+// A base of promises: their frames come from the pool.
+struct PooledFrame {
+    static void* operator new(std::size_t size) { return FramePool::allocate(size); }
+    static void operator delete(void* memory, std::size_t size) noexcept {
+        FramePool::deallocate(memory, size);
+    }
+};
+
+}  // namespace grafo::detail

@@ -1,0 +1,279 @@
+#pragma once
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/extras.hpp>
+#include <grafo/detail/node_core.hpp>
+
+// Who owns the nodes. Nodes that edges hold together are one *graph*; it lives while any handle to
+// any of its nodes lives, or a run or a report of it (a *pin*). Edges own nothing, so a cycle leaks
+// nothing; when the last handle goes, all nodes of the graph go, one after the other.
+namespace grafo::detail {
+
+class Graph {
+public:
+    Graph() = default;
+    Graph(const Graph&) = delete;
+    Graph& operator=(const Graph&) = delete;
+
+    std::vector<NodeCore*> nodes;
+    std::vector<RunHooks*> runs;
+    std::uint32_t live = 0;  // nodes that have a handle
+    std::uint32_t pins = 0;
+    std::uint32_t planned_by = 0;  // the plan that is valid for the wiring as it is; 0: none
+    std::uint32_t mark = 0;        // of the last traversal
+    Graph* merged_into = nullptr;  // then this is only what older pins point to
+    std::vector<std::pair<NodeCore*, NodeCore*>> cuts;  // edges removed while pinned
+
+    static std::uint32_t next_mark() noexcept {
+        static std::atomic<std::uint32_t> last{0};
+        return last.fetch_add(1, std::memory_order_relaxed) + 1;
+    }
+};
+
+// Destroys nodes without recursion, though their destructors may release others.
+inline void bury(NodeCore& node) noexcept {
+    static thread_local NodeCore* first = nullptr;
+    static thread_local bool digging = false;
+    node.next = std::exchange(first, &node);
+    if (digging) return;
+    digging = true;
+    while (first != nullptr) {
+        NodeCore& dying = *first;
+        first = dying.next;
+        dying.dispose();
+    }
+    digging = false;
+}
+
+inline void free_graph(Graph* graph) noexcept {
+    // The first buried would run destructors that see the others: take the list away first.
+    const std::vector<NodeCore*> nodes = std::move(graph->nodes);
+    delete graph;
+    for (NodeCore* node : nodes) bury(*node);
+}
+
+inline void add_handle(NodeCore& node) noexcept {
+    if (node.handles++ == 0 && node.graph != nullptr) ++node.graph->live;
+}
+
+inline void drop_handle(NodeCore& node) noexcept {
+    if (--node.handles > 0) return;
+    if (node.graph == nullptr) {
+        bury(node);
+    } else if (--node.graph->live == 0 && node.graph->pins == 0) {
+        free_graph(node.graph);
+    }
+}
+
+// The graph of a node that may never have been connected. Strong guarantee.
+inline Graph& need_graph(NodeCore& node) {
+    if (node.graph == nullptr) {
+        auto graph = std::make_unique<Graph>();
+        graph->nodes.push_back(&node);
+        graph->live = node.handles > 0 ? 1 : 0;
+        node.place = 0;
+        node.graph = graph.release();
+    }
+    return *node.graph;
+}
+
+// One graph from two; the smaller one's nodes move. Strong guarantee.
+inline void merge_graphs(NodeCore& a, NodeCore& b) {
+    if (a.graph != nullptr && a.graph == b.graph) return;
+    if (b.graph == nullptr && a.graph != nullptr) {
+        a.graph->nodes.push_back(&b);
+        b.place = static_cast<std::uint32_t>(a.graph->nodes.size() - 1);
+        a.graph->live += b.handles > 0 ? 1 : 0;
+        b.graph = a.graph;
+        b.graph->planned_by = 0;
+        return;
+    }
+    if (a.graph == nullptr && b.graph != nullptr) return merge_graphs(b, a);
+    Graph* winner = &need_graph(a);
+    Graph* loser = &need_graph(b);
+    if (winner->nodes.size() < loser->nodes.size()) std::swap(winner, loser);
+    winner->nodes.reserve(
+        std::max(winner->nodes.capacity(), winner->nodes.size() + loser->nodes.size()));
+    winner->runs.reserve(winner->runs.size() + loser->runs.size());
+    winner->cuts.reserve(winner->cuts.size() + loser->cuts.size());
+    for (RunHooks* run : winner->runs) run->before_merge();
+    for (RunHooks* run : loser->runs) run->before_merge();
+    for (NodeCore* node : loser->nodes) {
+        node->graph = winner;
+        node->place = static_cast<std::uint32_t>(winner->nodes.size());
+        winner->nodes.push_back(node);
+    }
+    for (RunHooks* run : loser->runs) {
+        if (std::find(winner->runs.begin(), winner->runs.end(), run) == winner->runs.end()) {
+            winner->runs.push_back(run);
+        }
+    }
+    winner->cuts.insert(winner->cuts.end(), loser->cuts.begin(), loser->cuts.end());
+    winner->live += loser->live;
+    winner->pins += loser->pins;
+    winner->planned_by = 0;
+    if (loser->pins == 0) {
+        delete loser;
+    } else {
+        loser->merged_into = winner;
+        loser->nodes = {};
+        loser->runs = {};
+        loser->cuts = {};
+    }
+}
+
+// Calls visit(neighbour) for both directions of each edge.
+template <class Visit>
+void for_each_neighbour(NodeCore& node, Visit&& visit) {
+    for (const OutEdge& edge : node.out) visit(*edge.child);
+    for (const InEdge& edge : node.in) visit(*edge.parent);
+}
+
+// After an edge between a and b is gone: makes two graphs of one if nothing else holds them
+// together. Searches from both ends in step, so it costs no more than twice the smaller part.
+inline void split_if_cut(NodeCore& a, NodeCore& b) {
+    if (a.graph != b.graph || &a == &b) return;
+    struct Side {
+        std::uint32_t mark;
+        std::vector<NodeCore*> seen;
+        std::size_t next = 0;
+    };
+    Side sides[2] = {{Graph::next_mark(), {&a}}, {Graph::next_mark(), {&b}}};
+    a.mark = sides[0].mark;
+    b.mark = sides[1].mark;
+    Side* piece = nullptr;
+    for (std::size_t turn = 0; piece == nullptr; turn ^= 1) {
+        Side& side = sides[turn];
+        if (side.next == side.seen.size()) {
+            piece = &side;
+            break;
+        }
+        NodeCore& node = *side.seen[side.next++];
+        bool met = false;
+        for_each_neighbour(node, [&](NodeCore& neighbour) {
+            if (neighbour.mark == sides[turn ^ 1].mark) met = true;
+            if (neighbour.mark == side.mark) return;
+            neighbour.mark = side.mark;
+            side.seen.push_back(&neighbour);
+        });
+        if (met) return;
+    }
+    Graph& rest = *a.graph;
+    auto part = std::make_unique<Graph>();
+    part->nodes.reserve(piece->seen.size());
+    for (NodeCore* node : piece->seen) {
+        rest.nodes.back()->place = node->place;
+        rest.nodes[node->place] = rest.nodes.back();
+        rest.nodes.pop_back();
+        node->graph = part.get();
+        node->place = static_cast<std::uint32_t>(part->nodes.size());
+        part->nodes.push_back(node);
+        if (node->handles > 0) {
+            ++part->live;
+            --rest.live;
+        }
+    }
+    static_cast<void>(part.release());  // owned by its nodes' handles
+}
+
+// Takes care of edges that are gone: what no handle holds any more is freed.
+inline void settle_cuts(std::vector<std::pair<NodeCore*, NodeCore*>> cuts) {
+    std::vector<Graph*> graphs;
+    for (const auto& [a, b] : cuts) split_if_cut(*a, *b);
+    const std::uint32_t mark = Graph::next_mark();
+    for (const auto& [a, b] : cuts) {
+        for (NodeCore* node : {a, b}) {
+            if (std::exchange(node->graph->mark, mark) != mark) graphs.push_back(node->graph);
+        }
+    }
+    for (Graph* graph : graphs) {
+        if (graph->live == 0 && graph->pins == 0) free_graph(graph);
+    }
+}
+
+inline void edge_gone(NodeCore& a, NodeCore& b) {
+    if (a.graph->pins > 0) {
+        a.graph->cuts.emplace_back(&a, &b);
+    } else {
+        settle_cuts({{&a, &b}});
+    }
+}
+
+// Keeps a graph, as it is now and whatever it is merged into, alive.
+class GraphPin {
+public:
+    explicit GraphPin(Graph& graph) noexcept : graph_(&graph) { ++graph.pins; }
+    GraphPin(GraphPin&& other) noexcept : graph_(std::exchange(other.graph_, nullptr)) {}
+    GraphPin& operator=(GraphPin&& other) noexcept {
+        std::swap(graph_, other.graph_);
+        return *this;
+    }
+    ~GraphPin() {
+        if (graph_ == nullptr) return;
+        Graph* last = nullptr;
+        for (Graph* graph = graph_; graph != nullptr;) {
+            Graph* next = graph->merged_into;
+            --graph->pins;
+            if (next == nullptr) {
+                last = graph;
+            } else if (graph->pins == 0) {
+                delete graph;
+            }
+            graph = next;
+        }
+        if (last->pins > 0) return;
+        if (last->live == 0) {
+            free_graph(last);
+        } else if (!last->cuts.empty()) {
+            settle_cuts(std::exchange(last->cuts, {}));
+        }
+    }
+    [[nodiscard]] Graph& graph() const noexcept {
+        Graph* graph = graph_;
+        while (graph->merged_into != nullptr) graph = graph->merged_into;
+        return *graph;
+    }
+
+private:
+    Graph* graph_;
+};
+
+// The run that a node is part of, if one is on.
+[[nodiscard]] inline RunHooks* run_of(const NodeCore& node) noexcept {
+    if (node.graph == nullptr) return nullptr;
+    for (RunHooks* run : node.graph->runs) {
+        if (run->has(node)) return run;
+    }
+    return nullptr;
+}
+
+[[nodiscard]] inline NodeState state_of(const NodeCore& node) noexcept {
+    const RunHooks* run = run_of(node);
+    return run != nullptr ? run->state_of(node) : node.state;
+}
+
+inline Extras& NodeCore::need_extras() {
+    if (extras == nullptr) extras = std::make_unique<Extras>();
+    return *extras;
+}
+
+inline unsigned NodeCore::attempts() const noexcept {
+    if (!called) return 0;
+    return extras != nullptr && extras->attempts > 0 ? extras->attempts : 1;
+}
+
+inline bool NodeCore::collects() const noexcept {
+    return extras == nullptr || extras->collect || !type().output_is_chunks;
+}
+
+inline NodeCore::~NodeCore() {
+    for (const InEdge& edge : in) {
+        if (edge.forward != nullptr && edge.forward->owned()) delete edge.forward;
+    }
+}
+
+}  // namespace grafo::detail

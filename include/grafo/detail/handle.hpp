@@ -1,0 +1,46 @@
+#pragma once
+#include <concepts>
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
+#include <grafo/detail/graph.hpp>
+
+namespace grafo::detail {
+
+// What every node handle is: one counted pointer.
+class Handle {
+public:
+    Handle() noexcept = default;
+    explicit Handle(NodeCore* core) noexcept : core_(core) {
+        if (core_ != nullptr) add_handle(*core_);
+    }
+    Handle(const Handle& other) noexcept : Handle(other.core_) {}
+    Handle(Handle&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    Handle& operator=(const Handle& other) noexcept {
+        Handle copy(other);
+        std::swap(core_, copy.core_);
+        return *this;
+    }
+    Handle& operator=(Handle&& other) noexcept {
+        Handle moved(std::move(other));
+        std::swap(core_, moved.core_);
+        return *this;
+    }
+    ~Handle() {
+        if (core_ != nullptr) drop_handle(*core_);
+    }
+
+    [[nodiscard]] NodeCore* core() const noexcept { return core_; }
+
+    // Identity: two handles are equal if they mean the same node.
+    friend bool operator==(const Handle& a, const Handle& b) noexcept { return a.core_ == b.core_; }
+
+private:
+    NodeCore* core_ = nullptr;
+};
+
+template <class T>
+concept NodeHandle = std::derived_from<std::remove_cvref_t<T>, Handle>;
+
+}  // namespace grafo::detail

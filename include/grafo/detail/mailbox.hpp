@@ -1,0 +1,113 @@
+#pragma once
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include <grafo/detail/condition_reactor.hpp>
+
+namespace grafo::detail {
+
+// A letter to the loop: delivered once, on the loop's thread. If the loop is gone it is dropped
+// (`discard`), on the thread that posts or that destroyed the loop.
+struct Mail {
+    using Deliver = void (*)(Mail&);
+    explicit Mail(Deliver d, Deliver undeliverable = nullptr) noexcept
+        : deliver(d), discard(undeliverable) {}
+    Mail(const Mail&) = delete;
+    Mail& operator=(const Mail&) = delete;
+
+    Deliver deliver;
+    Deliver discard;
+    Mail* next_mail = nullptr;
+};
+
+// The only thing of a loop that other threads touch; outlives the loop while someone may post.
+class Mailbox {
+public:
+    explicit Mailbox(Reactor& reactor) noexcept : reactor_(&reactor) {}
+    Mailbox(const Mailbox&) = delete;
+    Mailbox& operator=(const Mailbox&) = delete;
+
+    // The mailbox of the loop that runs on this thread.
+    static const std::shared_ptr<Mailbox>& current() noexcept { return *current_; }
+    static void set_current(const std::shared_ptr<Mailbox>* mailbox) noexcept {
+        current_ = mailbox;
+    }
+
+    // Any thread.
+    void post(Mail& mail) noexcept {
+        {
+            const LockGuard lock(mutex_);
+            if (reactor_ != nullptr) {
+                mail.next_mail = nullptr;
+                *last_ = &mail;
+                last_ = &mail.next_mail;
+                filled_.store(true, std::memory_order_release);
+                if (sleeping_) reactor_->wake();
+                return;
+            }
+        }
+        if (mail.discard != nullptr) mail.discard(mail);
+    }
+
+    // The loop's thread, from here on.
+    [[nodiscard]] bool empty() const noexcept { return !filled_.load(std::memory_order_acquire); }
+
+    void deliver() {
+        for (Mail* mail = take(); mail != nullptr;) {
+            Mail* next = mail->next_mail;  // delivered, the mail may be gone
+            mail->deliver(*mail);
+            mail = next;
+        }
+    }
+
+    // Blocks until there is mail or `deadline` is reached.
+    void wait(const Reactor::TimePoint* deadline) {
+        {
+            const LockGuard lock(mutex_);
+            if (first_ != nullptr) return;
+            sleeping_ = true;
+        }
+        reactor_->wait(deadline);
+        const LockGuard lock(mutex_);
+        sleeping_ = false;
+    }
+
+    void set_reactor(Reactor& reactor) noexcept {
+        const LockGuard lock(mutex_);
+        reactor_ = &reactor;
+    }
+
+    // The loop is about to end.
+    void close() noexcept {
+        {
+            const LockGuard lock(mutex_);
+            reactor_ = nullptr;
+        }
+        for (Mail* mail = take(); mail != nullptr;) {
+            Mail* next = mail->next_mail;
+            if (mail->discard != nullptr) mail->discard(*mail);
+            mail = next;
+        }
+    }
+
+private:
+    Mail* take() noexcept {
+        const LockGuard lock(mutex_);
+        Mail* mail = std::exchange(first_, nullptr);
+        last_ = &first_;
+        filled_.store(false, std::memory_order_relaxed);
+        return mail;
+    }
+
+    Mutex mutex_;
+    Reactor* reactor_;
+    Mail* first_ = nullptr;
+    Mail** last_ = &first_;
+    std::atomic<bool> filled_{false};
+    bool sleeping_ = false;
+
+    static inline constinit thread_local const std::shared_ptr<Mailbox>* current_ = nullptr;
+};
+
+}  // namespace grafo::detail

@@ -1,0 +1,230 @@
+#pragma once
+#include <chrono>
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/context.hpp>
+#include <grafo/detail/small_vector.hpp>
+#include <grafo/detail/type_id.hpp>
+#include <grafo/task.hpp>
+
+namespace grafo {
+
+/// Where a node is in the last run, or in the one that is on.
+enum class NodeState : unsigned char {
+    pending,    ///< not run, or waiting for its parents
+    ready,      ///< its edges are settled; it waits for its turn
+    running,    ///< started and not yet ended
+    completed,  ///< ended with its output
+    failed,     ///< ended with an error
+    skipped,    ///< not run because of its parents or a condition, or ended by `skip`
+    cancelled,  ///< stopped before its end, or never started because the run was stopped
+};
+
+namespace detail {
+
+class NodeCore;
+class Graph;
+struct Extras;
+
+// How one parent's output becomes an argument, or an element of a list, of the child. Those
+// without state are shared constants; the others are owned by their edge.
+class Forward {
+public:
+    constexpr Forward() noexcept = default;
+    Forward(const Forward&) = delete;
+    Forward& operator=(const Forward&) = delete;
+    virtual ~Forward() = default;
+
+    // Called at the parent's end if `evaluated()`: a task to be awaited, or an empty one if all is
+    // done. Throws what the user's transform throws.
+    virtual Task<> evaluate(NodeCore& /*parent*/) { return {}; }
+    // Forgets what was evaluated.
+    virtual void reset() noexcept {}
+
+    [[nodiscard]] bool owned() const noexcept { return owned_; }
+    [[nodiscard]] bool evaluated() const noexcept { return evaluated_; }
+    [[nodiscard]] bool takes() const noexcept { return takes_; }
+
+protected:
+    bool owned_ = false;      // deleted with its edge
+    bool evaluated_ = false;  // has a transform to run at the parent's end
+    bool takes_ = false;      // moves the parent's output out
+
+public:
+    bool saved = false;  // belongs to wiring that is restored after the run
+};
+
+struct InEdge {
+    NodeCore* parent;
+    Forward* forward;  // null: order only
+    std::uint32_t param;
+};
+
+struct OutEdge {
+    NodeCore* child;
+    Forward* forward;  // null unless it is evaluated at this node's end
+};
+
+// A parameter of a callable, for errors and for wiring that the compiler did not see.
+struct ParamInfo {
+    std::string_view name;
+    TypeId type;  // of what one edge must give
+    bool list;
+};
+
+// What is the same for all nodes made of one callable type.
+struct NodeType {
+    TypeId output;  // type_id<void>() where there is none
+    TypeId chunk;   // type_id<void>() where there is none
+    const ParamInfo* params;
+    std::uint32_t param_count;
+    bool output_is_chunks;  // collected from a generator without a result
+};
+
+// A named point at which nodes hold each other together; see graph.hpp.
+struct WeakCell {
+    std::uint32_t references;
+    NodeCore* node;
+};
+
+// What a run is to a node: the part of it that wiring needs.
+class RunHooks {
+public:
+    RunHooks() = default;
+    RunHooks(const RunHooks&) = delete;
+    RunHooks& operator=(const RunHooks&) = delete;
+
+    [[nodiscard]] virtual bool has(const NodeCore& node) const noexcept = 0;
+    [[nodiscard]] virtual NodeState state_of(const NodeCore& node) const noexcept = 0;
+    // About to change the edges of a node: keep those it has for the end of the run.
+    virtual void before_change(NodeCore& node) = 0;
+    // The last out-edge of the parent is new.
+    virtual void edge_added(NodeCore& parent, NodeCore& child) = 0;
+    // An edge is about to go; `position` among the parent's out-edges.
+    virtual void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) = 0;
+    // A graph is about to be merged into one of this run.
+    virtual void before_merge() = 0;
+    // The in-edges that the node had before this run changed them; null if it did not.
+    [[nodiscard]] virtual const SmallVector<InEdge>* original_edges(
+        const NodeCore& node) const noexcept = 0;
+
+protected:
+    ~RunHooks() = default;
+};
+
+// Where a node is between its start and its end.
+enum class Phase : unsigned char {
+    idle,      // not started
+    body,      // suspended in, or executing, its body or callbacks
+    parked,    // holds a chunk until its readers moved on
+    finished,  // its body has ended and the run has not seen it yet
+};
+
+enum class TimedOut : unsigned char { no, attempt, total };
+
+class NodeCore : public Context {
+public:
+    using Clock = std::chrono::steady_clock;
+
+    NodeCore() noexcept = default;
+
+    // Assembles the arguments and calls the callable. Gives the coroutine to resume, whose end
+    // calls done(target), or null if the output is already there. Throws what they throw.
+    virtual std::coroutine_handle<> call(PromiseBase::Done done, void* target) = 0;
+    // After the coroutine's end: keeps its result as the output, or throws what it threw.
+    virtual void take_result() = 0;
+    // The coroutine that call() gave, to resume a generator that holds a chunk.
+    [[nodiscard]] virtual std::coroutine_handle<> coroutine() const noexcept = 0;
+    // Destroys the coroutine, started or not.
+    virtual void destroy_body() noexcept = 0;
+    virtual void clear_output() noexcept = 0;
+    // Evaluates the next deferred argument from `index` on; false if there is none.
+    virtual bool next_deferred(std::uint32_t& index, Task<>& task) = 0;
+    [[nodiscard]] virtual const NodeType& type() const noexcept = 0;
+    // Is the parameter bound to a value or deferred?
+    [[nodiscard]] virtual bool is_bound(std::uint32_t param) const noexcept = 0;
+    // A forward of a whole output of `type` into the parameter; null if the type does not fit.
+    [[nodiscard]] virtual Forward* erased_forward(std::uint32_t param, TypeId type) const = 0;
+    // Binds a value of `type`, moved from; false if the type is not the parameter's.
+    virtual bool bind_erased(std::uint32_t param, TypeId type, void* value) = 0;
+    // The Slot of the parameter, for those who know its type.
+    [[nodiscard]] virtual void* slot_address(std::uint32_t param) noexcept = 0;
+    [[nodiscard]] virtual bool has_deferred() const noexcept = 0;
+    // After the node has settled: what was assembled for the attempt.
+    virtual void release_arguments() noexcept = 0;
+    // Puts a copy of the chunk into the output.
+    virtual void collect_chunk(void* item) = 0;
+    virtual void dispose() noexcept = 0;
+
+    void reap() noexcept override;
+
+    [[nodiscard]] std::uint32_t find_param(std::string_view name) const noexcept {
+        const NodeType& t = type();
+        for (std::uint32_t i = 0; i < t.param_count; ++i) {
+            if (t.params[i].name == name) return i;
+        }
+        return no_param;
+    }
+    [[nodiscard]] const InEdge* find_edge(std::uint32_t param) const noexcept {
+        const InEdge* found = nullptr;
+        for (const InEdge& edge : in) {
+            if (edge.forward != nullptr && edge.param == param) found = &edge;
+        }
+        return found;
+    }
+    [[nodiscard]] Extras& need_extras();
+    // False if its output would be its chunks, and these are not kept.
+    [[nodiscard]] bool collects() const noexcept;
+    // How often the body was tried in the last run.
+    [[nodiscard]] unsigned attempts() const noexcept;
+
+    static constexpr std::uint32_t no_param = 0xffffffff;
+
+    // Touched by every run.
+    NodeState state = NodeState::pending;
+    Phase phase = Phase::idle;
+    bool queued = false;   // in the run's list of ready nodes
+    bool blocked = false;  // a parent did not complete
+    bool has_output = false;
+    bool output_moved = false;  // taken by a child
+    TimedOut timed_out = TimedOut::no;
+    bool rewired = false;        // its edges of before the run are kept by the run
+    bool called = false;         // the body was called in the last run
+    bool needs_driver = false;   // has callbacks, a timeout or deferred arguments
+    bool owns_forwards = false;  // some in-edge has a forward with state
+    std::uint32_t pending = 0;   // unsettled in-edges; while running: its place in Run::active
+    std::uint32_t stamp = 0;     // of the run that touched it last
+    std::uint32_t handles = 0;
+    NodeCore* next = nullptr;  // in the run's list of ready or finished nodes
+    class Run* run = nullptr;  // valid while it runs
+    SmallVector<OutEdge> out;
+    SmallVector<InEdge> in;
+    std::unique_ptr<Extras> extras;
+    std::exception_ptr error;
+    std::chrono::nanoseconds runtime{};
+
+    // Touched by wiring and by handles.
+    Graph* graph = nullptr;     // null while it has never been connected or run
+    std::uint32_t place = 0;    // in the graph's list
+    std::uint32_t plan = 0;     // the plan that counts it as a member
+    std::uint32_t mark = 0;     // of the last traversal
+    std::uint32_t scratch = 0;  // of the last traversal
+    std::string id;
+
+protected:
+    virtual ~NodeCore();
+};
+
+// A generator node reached a co_yield; true: stay suspended there. See run.hpp.
+bool on_chunk(void* node, void* item);
+
+}  // namespace detail
+
+}  // namespace grafo

@@ -1,0 +1,101 @@
+#pragma once
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <grafo/node.hpp>
+
+// The errors that speak of a node.
+namespace grafo::detail {
+
+// What an exception says, whatever it is.
+[[nodiscard]] inline std::string exception_text(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const std::exception& exception) {
+        return exception.what();
+    } catch (const Cancelled&) {
+        return "cancelled";
+    } catch (const char* text) {
+        return text;
+    } catch (const std::string& text) {
+        return text;
+    } catch (...) {
+        return "an exception that is no std::exception";
+    }
+}
+
+// From a root down to the node, along first parents.
+[[nodiscard]] inline std::vector<std::string> path_to(const NodeCore& node) {
+    std::vector<std::string> path;
+    const std::uint32_t mark = Graph::next_mark();
+    for (NodeCore* at = const_cast<NodeCore*>(&node); at->mark != mark;) {
+        at->mark = mark;  // edges made in a run may form a cycle
+        path.push_back(at->id);
+        if (at->in.empty()) break;
+        at = at->in[0].parent;
+    }
+    return {path.rbegin(), path.rend()};
+}
+
+[[nodiscard]] inline std::string path_text(const std::vector<std::string>& path) {
+    std::string text;
+    constexpr std::size_t most = 8;
+    for (std::size_t i = 0; i < path.size(); ++i) {
+        if (path.size() > most && i == most / 2) {
+            text += " -> … (" + std::to_string(path.size() - most) + " more)";
+            i = path.size() - most / 2;
+        }
+        if (i > 0) text += " -> ";
+        text += path[i];
+    }
+    return text;
+}
+
+[[nodiscard]] inline NodeError make_node_error(NodeCore& node) {
+    auto failure = std::make_shared<NodeFailure>();
+    failure->node = AnyNode(node);
+    failure->path = path_to(node);
+    failure->attempts = node.attempts();
+    std::string what = "node " + quoted(node.id) + " failed: " + exception_text(node.error);
+    if (failure->path.size() > 1) what += " (path: " + path_text(failure->path) + ")";
+    try {
+        std::rethrow_exception(node.error);
+    } catch (...) {
+        return NodeError(what, std::move(failure));  // nests what is being handled
+    }
+}
+
+inline void throw_output_unavailable(NodeCore& node, TypeId wanted) {
+    const NodeState state = state_of(node);
+    if (state == NodeState::failed && node.error != nullptr) throw make_node_error(node);
+    std::string what = "node " + quoted(node.id) + " has no output: ";
+    if (state != NodeState::completed) {
+        what += "it is ";
+        what += state_name(state);
+        if (state == NodeState::skipped && node.extras != nullptr &&
+            !node.extras->skip_reason.empty()) {
+            what += " (" + node.extras->skip_reason + ")";
+        }
+    } else if (node.type().output != wanted) {
+        what += "it gives " + type_name(node.type().output) + ", not " + type_name(wanted);
+    } else if (node.output_moved) {
+        what += "it was moved to ";
+        std::string takers;
+        for (const OutEdge& out : node.out) {
+            for (const InEdge& in : out.child->in) {
+                if (in.parent == &node && in.forward != nullptr && in.forward->takes()) {
+                    takers = "node " + quoted(out.child->id);
+                }
+            }
+        }
+        what += takers.empty() ? std::string("a node of the last run") : takers;
+    } else {
+        what += "its chunks were not collected (collect(false))";
+    }
+    throw OutputUnavailableError(what);
+}
+
+}  // namespace grafo::detail

@@ -1,0 +1,251 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <grafo/detail/build.hpp>
+#include <grafo/detail/slot.hpp>
+#include <grafo/node_context.hpp>
+
+namespace grafo::detail {
+
+template <class Slots>
+struct ParamTable;
+template <class... P>
+struct ParamTable<TypeList<P...>> {
+    static constexpr ParamInfo infos[sizeof...(P) + 1] = {
+        ParamInfo{P::name(), type_id<typename SlotOf<P>::Element>(), P::kind == ParamKind::list}...,
+        ParamInfo{{}, nullptr, false}};
+};
+
+// A node of one callable: callable, arguments and output in one allocation.
+template <class B>
+class NodeImpl final : public TypedCore<typename B::Output> {
+    using Callable = typename B::Callable;
+    using Output = typename B::Output;
+    using Chunk = typename B::Chunk;
+    using Return = typename B::Return;
+    static constexpr BodyKind kind = B::kind;
+
+    template <class Params>
+    struct SlotTuple;
+    template <class... P>
+    struct SlotTuple<TypeList<P...>> {
+        using type = std::tuple<SlotOf<P>...>;
+        using Indices = std::index_sequence_for<P...>;
+    };
+    using Slots = typename SlotTuple<typename B::Params>::type;
+    using Indices = typename SlotTuple<typename B::Params>::Indices;
+
+    // Collected chunks are the output of a generator without a result.
+    static constexpr bool collects =
+        kind == BodyKind::generator && B::result_is_chunks && !std::is_void_v<Output>;
+
+public:
+    template <class F>
+    explicit NodeImpl(std::in_place_t, F&& callable) : callable_(std::forward<F>(callable)) {}
+
+    template <std::size_t I>
+    auto& slot() noexcept {
+        return std::get<I>(slots_);
+    }
+
+    std::coroutine_handle<> call(PromiseBase::Done done, void* target) override {
+        if constexpr (kind == BodyKind::plain) {
+            if constexpr (std::is_void_v<Output>) {
+                invoke(Indices());
+                this->set_output();
+            } else {
+                this->set_output_from([this]() -> Return { return invoke(Indices()); });
+            }
+            return {};
+        } else {
+            if constexpr (kind == BodyKind::foreign) {
+                body_ = adapt(*this);
+            } else {
+                body_ = invoke(Indices());
+            }
+            const auto coroutine = handle();
+            if (!coroutine) throw Error("the callable gave an empty coroutine");
+            PromiseBase& promise = coroutine.promise();
+            promise.context = this;
+            promise.done = done;
+            promise.target = target;
+            if constexpr (kind == BodyKind::generator) {
+                coroutine.promise().yielded = &on_chunk;
+                coroutine.promise().yield_target = static_cast<NodeCore*>(this);
+                if constexpr (collects) {
+                    if (this->extras == nullptr || this->extras->collect) this->set_output();
+                }
+            }
+            return coroutine;
+        }
+    }
+
+    void take_result() override {
+        if constexpr (kind != BodyKind::plain) {
+            const Body body = std::move(body_);
+            auto& result = body_handle(body).promise().result;
+            if constexpr (collects) {
+                result.take();
+            } else if constexpr (std::is_void_v<Output>) {
+                result.take();
+                this->set_output();
+            } else {
+                if (!result.has_value()) result.take();
+                this->set_output(std::move(result.value()));
+            }
+        }
+    }
+
+    [[nodiscard]] std::coroutine_handle<> coroutine() const noexcept override {
+        if constexpr (kind == BodyKind::plain) {
+            return {};
+        } else {
+            return handle();
+        }
+    }
+
+    void destroy_body() noexcept override {
+        if constexpr (kind != BodyKind::plain) body_ = Body();
+    }
+
+    bool next_deferred(std::uint32_t& index, Task<>& task) override {
+        return next_deferred(index, task, Indices());
+    }
+
+    [[nodiscard]] const NodeType& type() const noexcept override { return node_type; }
+
+    [[nodiscard]] bool is_bound(std::uint32_t param) const noexcept override {
+        return is_bound(param, Indices());
+    }
+
+    [[nodiscard]] Forward* erased_forward(std::uint32_t param, TypeId given) const override {
+        return erased_forward(param, given, Indices());
+    }
+
+    bool bind_erased(std::uint32_t param, TypeId given, void* value) override {
+        return bind_erased(param, given, value, Indices());
+    }
+    [[nodiscard]] void* slot_address(std::uint32_t param) noexcept override {
+        return slot_address(param, Indices());
+    }
+    [[nodiscard]] bool has_deferred() const noexcept override { return has_deferred(Indices()); }
+
+    void collect_chunk(void* item) override {
+        if constexpr (collects) {
+            if (this->has_output) this->stored().push_back(*static_cast<const Chunk*>(item));
+        } else {
+            static_cast<void>(item);
+        }
+    }
+
+    void release_arguments() noexcept override { release_arguments(Indices()); }
+    void dispose() noexcept override { delete this; }
+
+    static constexpr NodeType node_type{type_id<Output>(), type_id<Chunk>(),
+                                        ParamTable<typename B::Params>::infos, B::Params::size,
+                                        collects};
+
+private:
+    struct NoContext {
+        explicit NoContext(NodeCore&) noexcept {}
+    };
+    struct NoBody {};
+    using Body =
+        std::conditional_t<kind == BodyKind::plain, NoBody,
+                           std::conditional_t<kind == BodyKind::foreign, Task<Output>, Return>>;
+
+    template <std::size_t... I>
+    Return invoke(std::index_sequence<I...>) {
+        if constexpr (B::has_context) {
+            return std::invoke(callable_, context_,
+                               std::get<I>(slots_).get(*this, static_cast<std::uint32_t>(I))...);
+        } else {
+            return std::invoke(callable_,
+                               std::get<I>(slots_).get(*this, static_cast<std::uint32_t>(I))...);
+        }
+    }
+
+    static Task<Output> adapt(NodeImpl& self) { co_return co_await self.invoke(Indices()); }
+
+    template <class Coroutine>
+    static auto body_handle(const Coroutine& body) noexcept {
+        if constexpr (kind == BodyKind::generator) {
+            return GeneratorAccess::handle(body);
+        } else {
+            return TaskAccess::handle(body);
+        }
+    }
+    auto handle() const noexcept { return body_handle(body_); }
+
+    template <std::size_t... I>
+    bool next_deferred(std::uint32_t& index, Task<>& task, std::index_sequence<I...>) {
+        bool found = false;
+        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, auto& slot) {
+            if (found || i < index || !slot.deferred() || this->find_edge(i) != nullptr) return;
+            found = true;
+            index = i + 1;
+            task = slot.evaluate();
+        };
+        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
+        return found;
+    }
+    template <std::size_t... I>
+    bool is_bound(std::uint32_t param, std::index_sequence<I...>) const noexcept {
+        return ((param == I && std::get<I>(slots_).bound()) || ...);
+    }
+    template <std::size_t... I>
+    Forward* erased_forward(std::uint32_t param, TypeId given, std::index_sequence<I...>) const {
+        Forward* forward = nullptr;
+        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, const auto& slot) {
+            using SlotType = std::remove_cvref_t<decltype(slot)>;
+            if (i == param) {
+                forward =
+                    make_erased_forward<typename SlotType::Element, SlotType::by_reference>(given);
+            }
+        };
+        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
+        return forward;
+    }
+    template <std::size_t... I>
+    bool bind_erased(std::uint32_t param, TypeId given, void* value, std::index_sequence<I...>) {
+        bool is_bound_now = false;
+        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, auto& slot) {
+            using SlotType = std::remove_cvref_t<decltype(slot)>;
+            if constexpr (!SlotType::list) {
+                if (i != param || given != type_id<typename SlotType::Value>()) return;
+                slot.set(std::move(*static_cast<typename SlotType::Value*>(value)));
+                is_bound_now = true;
+            }
+        };
+        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
+        return is_bound_now;
+    }
+    template <std::size_t... I>
+    void* slot_address(std::uint32_t param, std::index_sequence<I...>) noexcept {
+        void* address = nullptr;
+        ((param == I ? static_cast<void>(address = &std::get<I>(slots_)) : static_cast<void>(0)),
+         ...);
+        return address;
+    }
+    template <std::size_t... I>
+    bool has_deferred(std::index_sequence<I...>) const noexcept {
+        return (std::get<I>(slots_).deferred() || ...);
+    }
+    template <std::size_t... I>
+    void release_arguments(std::index_sequence<I...>) noexcept {
+        (std::get<I>(slots_).release(), ...);
+    }
+
+    [[no_unique_address]] Callable callable_;
+    [[no_unique_address]] std::conditional_t<B::has_context, NodeContext, NoContext> context_{
+        *this};
+    [[no_unique_address]] Slots slots_;
+    [[no_unique_address]] Body body_{};
+};
+
+}  // namespace grafo::detail

@@ -1,0 +1,148 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <grafo/arguments.hpp>
+#include <grafo/detail/graph.hpp>
+#include <grafo/detail/inspect.hpp>
+
+// Which nodes a run has, and whether they can run at all. Made once, and kept while the wiring
+// stays as it is.
+namespace grafo::detail {
+
+struct Plan {
+    std::uint32_t id = 0;
+    std::vector<NodeCore*> nodes;   // in the order they were found; valid while current
+    std::vector<NodeCore*> starts;  // those without parents, in connection order
+    std::vector<Graph*> graphs;
+};
+
+inline void throw_missing(const NodeCore& node, std::uint32_t param) {
+    const ParamInfo& info = node.type().params[param];
+    throw MissingArgumentError(
+        (info.list ? "list parameter " : "parameter ") + quoted(info.name) + " of node " +
+        quoted(node.id) +
+        " is filled by nobody: bind it or forward a parent's output into it (a move-only value is "
+        "spent by the run that moved it)");
+}
+
+inline void check_arguments(const NodeCore& node) {
+    const std::uint32_t count = node.type().param_count;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (!node.is_bound(i) && node.find_edge(i) == nullptr) throw_missing(node, i);
+    }
+    for (const InEdge& edge : node.in) {
+        if (edge.forward == nullptr || edge.parent->collects()) continue;
+        throw ForwardingTypeError("node " + quoted(edge.parent->id) +
+                                  " forwards its chunks to node " + quoted(node.id) +
+                                  ", but collect(false) keeps none");
+    }
+}
+
+// A plan is current if no graph of the given nodes has changed, or was planned anew, since.
+[[nodiscard]] inline bool is_current(const Plan& plan, const NodeList& given) {
+    if (plan.id == 0) return false;
+    for (const Handle& handle : given) {
+        const Graph* graph = handle.core()->graph;
+        if (graph == nullptr || graph->planned_by != plan.id) return false;
+    }
+    return true;
+}
+
+// Finds a cycle among nodes of which `left` have unsettled parents, and prints it.
+[[noreturn]] inline void throw_cycle(const std::vector<NodeCore*>& nodes) {
+    // scratch counts parents that are not settled: following such parents runs into the cycle.
+    const NodeCore* at = nullptr;
+    for (const NodeCore* node : nodes) {
+        if (node->scratch > 0) at = node;
+    }
+    std::vector<const NodeCore*> trail;
+    const std::uint32_t mark = Graph::next_mark();
+    while (at->mark != mark) {
+        const_cast<NodeCore*>(at)->mark = mark;
+        trail.push_back(at);
+        for (const InEdge& edge : at->in) {
+            if (edge.parent->scratch > 0) {
+                at = edge.parent;
+                break;
+            }
+        }
+    }
+    std::vector<const NodeCore*> cycle;
+    for (std::size_t i = trail.size(); i-- > 0;) {
+        cycle.push_back(trail[i]);
+        if (trail[i] == at) break;
+    }
+    throw CycleError("the edges form a cycle: " + cycle_text(cycle));
+}
+
+// No node of the plan may be in a run.
+inline void check_free(const Plan& plan) {
+    for (const NodeCore* node : plan.nodes) {
+        if (run_of(*node) == nullptr) continue;
+        throw SafeExecutionError("node " + quoted(node->id) +
+                                 " is in a run that has not ended: it cannot be run again yet");
+    }
+}
+
+// All that the given nodes lead to, and all that this needs. Throws before anything has changed.
+inline void make_plan(Plan& plan, const NodeList& given) {
+    Plan made;
+    const std::uint32_t mark = Graph::next_mark();
+    const auto find = [&](NodeCore& node) {
+        if (std::exchange(node.mark, mark) != mark) made.nodes.push_back(&node);
+    };
+    for (const Handle& handle : given) find(*handle.core());
+    for (std::size_t i = 0; i < made.nodes.size(); ++i) {
+        for (const OutEdge& edge : made.nodes[i]->out) find(*edge.child);
+    }
+    for (std::size_t i = 0; i < made.nodes.size(); ++i) {
+        for (const InEdge& edge : made.nodes[i]->in) find(*edge.parent);
+    }
+    check_free(made);
+    for (const NodeCore* node : made.nodes) check_arguments(*node);
+
+    // Starts in connection order: down from the given ones, or up to what a given one needs.
+    const std::uint32_t seen = Graph::next_mark();
+    std::vector<NodeCore*> stack;
+    const auto search = [&](NodeCore& from) {
+        stack.push_back(&from);
+        while (!stack.empty()) {
+            NodeCore& node = *stack.back();
+            stack.pop_back();
+            if (std::exchange(node.mark, seen) == seen) continue;
+            if (node.in.empty()) made.starts.push_back(&node);
+            for (std::uint32_t i = node.in.size(); i-- > 0;) {
+                if (node.in[i].parent->mark != seen) stack.push_back(node.in[i].parent);
+            }
+        }
+    };
+    for (const Handle& handle : given) search(*handle.core());
+    for (NodeCore* node : made.nodes) search(*node);
+
+    for (NodeCore* node : made.nodes) node->scratch = node->in.size();
+    std::vector<NodeCore*> settled = made.starts;
+    for (std::size_t i = 0; i < settled.size(); ++i) {
+        for (const OutEdge& edge : settled[i]->out) {
+            if (edge.child->mark == seen && --edge.child->scratch == 0) {
+                settled.push_back(edge.child);
+            }
+        }
+    }
+    if (settled.size() < made.nodes.size()) throw_cycle(made.nodes);
+
+    static std::atomic<std::uint32_t> last_id{0};
+    made.id = last_id.fetch_add(1, std::memory_order_relaxed) + 1;
+    for (NodeCore* node : made.nodes) {
+        Graph& graph = need_graph(*node);
+        if (std::exchange(graph.mark, mark) != mark) made.graphs.push_back(&graph);
+    }
+    for (NodeCore* node : made.nodes) node->plan = made.id;
+    for (Graph* graph : made.graphs) graph->planned_by = made.id;
+    plan = std::move(made);
+}
+
+}  // namespace grafo::detail

@@ -1,0 +1,76 @@
+#pragma once
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/graph.hpp>
+
+namespace grafo::detail {
+
+// The wiring done while a run is on lasts for that run: this keeps what was there before.
+class Rewiring {
+public:
+    Rewiring() = default;
+    Rewiring(const Rewiring&) = delete;
+    Rewiring& operator=(const Rewiring&) = delete;
+
+    [[nodiscard]] bool any() const noexcept { return !kept_.empty(); }
+
+    // About to change the node's edges.
+    void keep(NodeCore& node) {
+        if (node.rewired) return;
+        kept_.reserve(kept_.size() + 1);
+        for (const InEdge& edge : node.in) {
+            if (edge.forward != nullptr && edge.forward->owned()) edge.forward->saved = true;
+        }
+        kept_.push_back(Kept{&node, node.out, node.in});
+        node.rewired = true;
+    }
+    // The node became part of the run while it was on.
+    void join(NodeCore& node) { joined_.push_back(&node); }
+
+    [[nodiscard]] const SmallVector<InEdge>* original(const NodeCore& node) const noexcept {
+        if (!node.rewired) return nullptr;
+        for (const Kept& kept : kept_) {
+            if (kept.node == &node) return &kept.in;
+        }
+        return nullptr;
+    }
+    [[nodiscard]] std::vector<NodeCore*> joined_or_rewired() const {
+        std::vector<NodeCore*> nodes = joined_;
+        for (const Kept& kept : kept_) nodes.push_back(kept.node);
+        return nodes;
+    }
+
+    void restore() noexcept {
+        for (Kept& kept : kept_) {
+            NodeCore& node = *kept.node;
+            const std::uint32_t mark = Graph::next_mark();
+            for (const InEdge& edge : kept.in) edge.parent->mark = mark;
+            for (const InEdge& edge : node.in) {
+                Forward* forward = edge.forward;
+                if (forward != nullptr && forward->owned() && !forward->saved) delete forward;
+                if (edge.parent->mark != mark) node.graph->cuts.emplace_back(edge.parent, &node);
+            }
+            node.in.swap(kept.in);
+            node.out.swap(kept.out);
+            for (const InEdge& edge : node.in) {
+                if (edge.forward != nullptr && edge.forward->owned()) edge.forward->saved = false;
+            }
+            node.rewired = false;
+        }
+        for (NodeCore* node : joined_) node->plan = 0;
+        kept_.clear();
+        joined_.clear();
+    }
+
+private:
+    struct Kept {
+        NodeCore* node;
+        SmallVector<OutEdge> out;
+        SmallVector<InEdge> in;
+    };
+    std::vector<Kept> kept_;
+    std::vector<NodeCore*> joined_;
+};
+
+}  // namespace grafo::detail

@@ -1,0 +1,918 @@
+#pragma once
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/driver.hpp>
+#include <grafo/detail/node_failure.hpp>
+#include <grafo/detail/plan.hpp>
+#include <grafo/detail/rewiring.hpp>
+#include <grafo/detail/run_options.hpp>
+#include <grafo/event.hpp>
+#include <grafo/run_report.hpp>
+
+// One run of a graph.
+//
+// A node *starts* when its pending count, of parents that have not settled, is zero; it *settles*
+// with a final state, and then each of its edges counts its child down, at once or after the edge's
+// transform. The run is a job of the loop (`pump`) that ends what has finished and starts what is
+// ready; it stops for the reader of its events after each. Nodes that wait are in `active_`.
+//
+// The run belongs to a holder in the frame of the coroutine that runs it. If that frame is dropped,
+// the nodes' frames are destroyed; those that something outside still uses keep the run alive until
+// it has let go.
+namespace grafo::detail {
+
+// The list that nodes are in through their `next`.
+class NodeQueue {
+public:
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    void push(NodeCore& node) noexcept {
+        node.next = nullptr;
+        (first_ == nullptr ? first_ : last_->next) = &node;
+        last_ = &node;
+    }
+    NodeCore* pop() noexcept {
+        NodeCore* node = first_;
+        if (node != nullptr) first_ = node->next;
+        return node;
+    }
+
+private:
+    NodeCore* first_ = nullptr;
+    NodeCore* last_ = nullptr;
+};
+
+class Run;
+
+// The transform of an edge while it is a coroutine that waits.
+class EdgeTask final : public Context, public Link {
+public:
+    EdgeTask(Run& run, NodeCore& from, NodeCore& to, Forward& made, Task<>&& task)
+        : run_(run), parent(from), child(to), forward(made), task_(std::move(task)) {}
+    void start(LoopCore& core) {
+        PromiseBase& promise = TaskAccess::handle(task_).promise();
+        promise.context = this;
+        promise.done = &EdgeTask::on_done;
+        promise.target = this;
+        running = true;
+        core.resume(TaskAccess::handle(task_));
+    }
+    void reap() noexcept override;
+    [[nodiscard]] std::exception_ptr error() const noexcept {
+        return TaskAccess::handle(task_).promise().result.error();
+    }
+
+private:
+    static void on_done(void* target) noexcept;
+    Run& run_;
+
+public:
+    NodeCore& parent;
+    NodeCore& child;
+    Forward& forward;
+    bool removed = false;  // the edge is gone
+
+private:
+    Task<> task_;
+};
+
+class Run final : public RunHooks, Job, WaitList {
+public:
+    Run(Plan& plan, RunOptions options)
+        : Job(&Run::pump),
+          WaitList(&Run::describe),
+          loop_(EventLoop::current()),
+          core_(LoopAccess::core(loop_)),
+          options_(std::move(options)),
+          plan_id_(plan.id),
+          stamp_(next_stamp()) {
+        for (Graph* graph : plan.graphs) {
+            report_->pins.push_back(GraphPin(*graph));
+            graph->runs.reserve(graph->runs.size() + 1);
+        }
+        for (Graph* graph : plan.graphs) graph->runs.push_back(this);
+        report_->name = options_.name;
+        started_ = loop_.now();
+        boundary_ = started_;
+        core_.waiting.push_back(*this);
+        for (NodeCore* node : plan.starts) {
+            reset(*node);
+            make_ready(*node);
+        }
+        schedule();
+    }
+
+    // ---- for the coroutine that runs it -------------------------------------------------------
+
+    [[nodiscard]] bool ended() const noexcept { return ended_; }
+    [[nodiscard]] bool has_event() const noexcept { return !events_.empty(); }
+    [[nodiscard]] const std::shared_ptr<ReportData>& report() const noexcept { return report_; }
+
+    // The next event, which the reader then holds. Its chunk is taken by `release`.
+    [[nodiscard]] Event take_event() {
+        Record record = std::move(events_.front());
+        events_.pop_front();
+        if (record.kind == EventKind::chunk) held_ = record.node;
+        return Event(record.kind, *record.node, record.item, std::move(record.error));
+    }
+    // The reader has moved on.
+    void release() {
+        if (NodeCore* node = std::exchange(held_, nullptr); node != nullptr) unpark(*node);
+    }
+
+    // Nothing more starts; what runs is cancelled, again on each call.
+    void stop() {
+        if (ended_) return;
+        report_->stopped = true;
+        stopping_ = true;
+        cancel_active();
+        schedule();
+    }
+    // The coroutine that awaits the run was cancelled: its events have no reader any more.
+    void cancel_from_outside() {
+        cancelled_ = true;
+        options_.streaming = false;
+        for (; !events_.empty(); events_.pop_front()) {
+            if (events_.front().kind == EventKind::chunk) unpark(*events_.front().node);
+        }
+        stop();
+    }
+    [[nodiscard]] bool cancelled() const noexcept { return cancelled_; }
+
+    void set_waiter(Waiter* waiter) noexcept {
+        waiter_ = waiter;
+        awaiting_ = waiter != nullptr ? waiter->context : nullptr;
+    }
+    [[nodiscard]] bool busy() const noexcept {
+        if (executing_ != nullptr) return true;
+        for (const NodeCore* node : active_) {
+            if (node->Context::busy()) return true;
+        }
+        bool any = false;
+        edge_tasks_.for_each([&](EdgeTask& task) { any = any || task.busy(); });
+        return any;
+    }
+    // The awaiting coroutine will be destroyed once this is not busy.
+    void freeze() noexcept {
+        frozen_ = true;
+        if (executing_ != nullptr) executing_->freeze();
+        for (NodeCore* node : active_) node->freeze();
+        edge_tasks_.for_each([](EdgeTask& task) { task.freeze(); });
+    }
+    // The holder is gone. May delete this.
+    void drop() noexcept {
+        if (!ended_) {
+            dropped_ = true;
+            Job::unlink();
+            WaitList::unlink();
+            waiter_ = nullptr;
+            abandon_all();
+            while (NodeCore* node = finished_.pop()) destroy(*node);
+            mark_unsettled();
+        }
+        unref();
+    }
+
+    // ---- for the nodes ------------------------------------------------------------------------
+
+    // A generator node reached a co_yield. True: it stays suspended there.
+    bool yielded(NodeCore& node, void* item) {
+        if (dropped_ || frozen_) {
+            finished_.push(node);
+            schedule();
+            return true;
+        }
+        node.collect_chunk(item);
+        if (options_.streaming) {
+            park(node);
+            events_.push_back(Record{EventKind::chunk, &node, item, nullptr});
+            wake_reader();
+            return true;
+        }
+        if (++chunks_in_a_row_ % 256 != 0) return false;
+        park(node);  // lets the loop turn, so that a stop or a timer can reach an endless generator
+        unpark(node);
+        return true;
+    }
+
+    // The body, or what drives it, has ended; the frame must not be destroyed yet.
+    static void on_done(void* target) noexcept {
+        auto& node = *static_cast<NodeCore*>(target);
+        Run& run = *node.run;
+        node.phase = Phase::finished;
+        run.deactivate(node);
+        run.finished_.push(node);
+        run.schedule();
+    }
+
+    void reap(NodeCore& node) noexcept {
+        if (node.Context::busy()) return;
+        if (dropped_) {
+            destroy(node);
+            let_go();
+        } else if (frozen_ && awaiting_ != nullptr) {
+            awaiting_->reap();
+        }
+    }
+    void reap(EdgeTask& task) noexcept {
+        if (task.busy()) return;
+        if (dropped_) {
+            delete &task;
+            let_go();
+        } else if (frozen_ && awaiting_ != nullptr) {
+            awaiting_->reap();
+        }
+    }
+    void edge_done(EdgeTask& task) noexcept {
+        task.running = false;
+        task.unlink();
+        finished_edges_.push_back(task);
+        schedule();
+    }
+
+    // ---- for the wiring -----------------------------------------------------------------------
+
+    [[nodiscard]] bool has(const NodeCore& node) const noexcept override {
+        return node.plan == plan_id_;
+    }
+    [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override {
+        return node.stamp == stamp_ ? node.state : NodeState::pending;
+    }
+    void before_change(NodeCore& node) override { rewiring_.keep(node); }
+    void before_merge() override {}
+    [[nodiscard]] const SmallVector<InEdge>* original_edges(
+        const NodeCore& node) const noexcept override {
+        return rewiring_.original(node);
+    }
+
+    void edge_added(NodeCore& parent, NodeCore& child) override {
+        if (!has(child)) {
+            join(child);
+            return;
+        }
+        if (!has(parent)) join(parent);
+        if (!touch_without_last(child) || is_settled(child)) return;
+        ++child.pending;
+        if (child.state == NodeState::ready) child.state = NodeState::pending;
+        if (is_settled(parent)) deliver(parent, parent.out[parent.out.size() - 1]);
+        schedule();
+    }
+
+    void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) override {
+        if (!has(child)) return;
+        touch(child);
+        bool delivered = is_settled(parent);
+        if (&parent == settling_) {
+            delivered = position < cursor_;
+            if (position < cursor_) --cursor_;
+            if (position < end_) --end_;
+        }
+        if (const Forward* forward = parent.out[position].forward; forward != nullptr) {
+            edge_tasks_.for_each([&](EdgeTask& task) {
+                if (&task.forward != forward || task.removed) return;
+                task.removed = true;
+                delivered = false;
+                task.cancel();
+            });
+        }
+        if (!delivered && !is_settled(child)) count_down(child);
+        schedule();
+    }
+
+private:
+    struct Record {
+        EventKind kind;
+        NodeCore* node;
+        void* item;
+        std::shared_ptr<const NodeError> error;
+    };
+
+    ~Run() = default;
+
+    static std::uint32_t next_stamp() noexcept {
+        static std::atomic<std::uint32_t> last{0};
+        return last.fetch_add(1, std::memory_order_relaxed) + 1;
+    }
+
+    // ---- the loop of the run ------------------------------------------------------------------
+
+    void schedule() noexcept {
+        if (!pumping_ && !Job::linked()) core_.make_ready(*this);
+    }
+
+    static void pump(Job& job) {
+        auto& self = static_cast<Run&>(job);
+        ++self.references_;
+        self.pumping_ = true;
+        const bool more = self.work();
+        self.pumping_ = false;
+        if (more) self.schedule();
+        self.unref();
+    }
+
+    // True if there is more to do than was done.
+    bool work() {
+        for (int budget = 128; budget > 0; --budget) {
+            if (dropped_ || frozen_) {
+                let_finished_go();
+                return false;
+            }
+            if (NodeCore* finished = finished_.pop(); finished != nullptr) {
+                finish(*finished);
+            } else if (!finished_edges_.empty()) {
+                finish_edge(finished_edges_.front());
+            } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
+                begin(*ready_.pop());
+            } else {
+                if (active_.empty() && ready_.empty() && edge_tasks_.empty()) end();
+                return false;
+            }
+            // After each step the reader has its turn first, if it waits for one.
+            if (wake_reader()) return true;
+        }
+        return true;
+    }
+
+    bool wake_reader() noexcept {
+        if (waiter_ == nullptr || events_.empty() || !options_.streaming) return false;
+        core_.make_ready(*std::exchange(waiter_, nullptr));
+        return true;
+    }
+
+    // ---- a node's life ------------------------------------------------------------------------
+
+    // The first touch in this run; false for a node that is no part of it.
+    bool touch(NodeCore& node) {
+        if (node.stamp == stamp_) return true;
+        if (node.plan != plan_id_) return false;
+        reset(node);
+        return true;
+    }
+    // The same, when the last edge of the node is new and will be counted apart.
+    bool touch_without_last(NodeCore& node) {
+        const bool is_new = node.stamp != stamp_;
+        if (!touch(node)) return false;
+        if (is_new) --node.pending;
+        return true;
+    }
+    void reset(NodeCore& node) {
+        node.stamp = stamp_;
+        node.run = this;
+        node.state = NodeState::pending;
+        node.phase = Phase::idle;
+        node.queued = false;
+        node.blocked = false;
+        node.called = false;
+        node.output_moved = false;
+        node.timed_out = TimedOut::no;
+        node.flags = 0;
+        node.running = false;
+        node.pending = node.in.size();
+        node.runtime = {};
+        if (node.has_output) node.clear_output();
+        if (node.error != nullptr) node.error = nullptr;
+        if (node.extras != nullptr) {
+            node.extras->skip_reason.clear();
+            node.extras->attempts = 0;
+        }
+    }
+
+    [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept {
+        return node.stamp == stamp_ && node.phase == Phase::idle &&
+               node.state >= NodeState::completed;
+    }
+
+    void make_ready(NodeCore& node) noexcept {
+        if (node.phase != Phase::idle || node.state != NodeState::pending) return;
+        node.state = NodeState::ready;
+        if (!std::exchange(node.queued, true)) ready_.push(node);
+    }
+    void count_down(NodeCore& node) noexcept {
+        if (--node.pending == 0) make_ready(node);
+    }
+
+    void begin(NodeCore& node) {
+        node.queued = false;
+        if (node.phase == Phase::parked) {
+            resume_parked(node);
+            return;
+        }
+        if (node.state != NodeState::ready) return;  // an edge was added meanwhile
+        if (node.blocked) {
+            skip_blocked(node);
+            return;
+        }
+        if (stopping_) {
+            settle(node, NodeState::cancelled);
+            return;
+        }
+        node.state = NodeState::running;
+        node.phase = Phase::body;
+        node.running = true;
+        node.called = true;
+        if (options_.timing) node.runtime = boundary().time_since_epoch();
+        if (options_.streaming) tell(EventKind::started, node);
+        ++slots_;
+        executing_ = &node;
+        std::coroutine_handle<> body;
+        try {
+            if (rewiring_.any()) check_arguments(node);
+            body = start_body(node);
+        } catch (...) {
+            executing_ = nullptr;
+            finish_at_once(node, std::current_exception());
+            return;
+        }
+        if (!body) {
+            executing_ = nullptr;
+            finish_at_once(node, nullptr);
+            return;
+        }
+        boundary_known_ = false;
+        core_.resume(body);
+        executing_ = nullptr;
+        if (node.phase != Phase::finished && !dropped_) activate(node);
+    }
+
+    std::coroutine_handle<> start_body(NodeCore& node) {
+        if (!node.needs_driver) return node.call(&Run::on_done, &node);
+        Extras& extras = node.need_extras();
+        extras.driver = drive_node(node);
+        const auto driver = TaskAccess::handle(extras.driver);
+        driver.promise().context = &node;
+        driver.promise().done = &Run::on_done;
+        driver.promise().target = &node;
+        return driver;
+    }
+
+    // The body ended inside the call: a plain function, or one that threw instead of beginning.
+    void finish_at_once(NodeCore& node, std::exception_ptr error) {
+        boundary_known_ = false;
+        if (dropped_ || frozen_) {
+            node.phase = Phase::finished;
+            finished_.push(node);
+            return;
+        }
+        end_body(node, std::move(error));
+    }
+
+    // The body's coroutine has ended.
+    void finish(NodeCore& node) {
+        std::exception_ptr error;
+        if (!node.called) {  // a transform of one of its edges threw: it never started
+            node.phase = Phase::idle;
+            fail(node);
+            return;
+        }
+        boundary_known_ = false;
+        try {
+            if (node.extras != nullptr && node.extras->driver) {
+                const Task<> driver = std::move(node.extras->driver);
+                TaskAccess::handle(driver).promise().result.take();
+            } else {
+                node.take_result();
+            }
+        } catch (...) {
+            error = std::current_exception();
+        }
+        end_body(node, std::move(error));
+    }
+
+    // The word with which the body ended becomes the node's final state.
+    void end_body(NodeCore& node, std::exception_ptr error) {
+        node.phase = Phase::idle;
+        node.running = false;
+        --slots_;
+        if (options_.timing) node.runtime = boundary().time_since_epoch() - node.runtime;
+        node.release_arguments();
+        if (node.owns_forwards) {
+            for (const InEdge& edge : node.in) {
+                if (edge.forward != nullptr && edge.forward->owned()) edge.forward->reset();
+            }
+        }
+        if (error == nullptr && (node.flags & Context::cancelled) == 0) {
+            settle(node, NodeState::completed);
+            return;
+        }
+        node.clear_output();
+        NodeState state = NodeState::cancelled;
+        if (error != nullptr) {
+            try {
+                std::rethrow_exception(error);
+            } catch (const Skip& skip) {
+                node.need_extras().skip_reason = skip.why();
+                state = NodeState::skipped;
+            } catch (const Cancelled&) {
+            } catch (...) {
+                node.error = std::move(error);
+                fail(node);
+                return;
+            }
+        }
+        if (node.timed_out != TimedOut::no) {
+            node.error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
+            fail(node);
+        } else {
+            settle(node, state);
+        }
+    }
+
+    static std::string timeout_text(const NodeCore& node) {
+        const bool total = node.timed_out == TimedOut::total;
+        const auto limit = total ? node.extras->total_timeout : node.extras->timeout;
+        return "it did not end within " + duration_text(limit) +
+               (total ? " (total_timeout)" : " (timeout)");
+    }
+    static std::string duration_text(std::chrono::nanoseconds d) {
+        using namespace std::chrono;
+        const auto in = [](auto count, const char* unit) { return std::to_string(count) + unit; };
+        if (d % 1s == 0ns) return in(d / 1s, " s");
+        if (d % 1ms == 0ns) return in(d / 1ms, " ms");
+        if (d % 1us == 0ns) return in(d / 1us, " us");
+        return in(d.count(), " ns");
+    }
+
+    void fail(NodeCore& node) {
+        report_->errors->push_back(make_node_error(node));
+        settle(node, NodeState::failed);
+        if (options_.policy == ErrorPolicy::fail_fast && !stopping_) {
+            stopping_ = true;
+            cancel_active();
+        }
+    }
+
+    void skip_blocked(NodeCore& node) {
+        for (const InEdge& edge : node.in) {
+            if (edge.parent->state == NodeState::completed) continue;
+            node.need_extras().skip_reason =
+                "parent " + quoted(edge.parent->id) + " " +
+                (edge.parent->state == NodeState::failed ? "" : "was ") +
+                state_name(edge.parent->state);
+            break;
+        }
+        settle(node, NodeState::skipped);
+    }
+
+    // The node's final state: told, counted, and passed on to its children.
+    void settle(NodeCore& node, NodeState state) {
+        node.state = state;
+        switch (state) {
+            case NodeState::completed:
+                record(report_->completed, EventKind::completed, node);
+                break;
+            case NodeState::failed: record(report_->failed, EventKind::failed, node); break;
+            case NodeState::skipped: record(report_->skipped, EventKind::skipped, node); break;
+            default: record(report_->cancelled, EventKind::cancelled, node); break;
+        }
+        settling_ = &node;
+        end_ = node.out.size();
+        for (cursor_ = 0; cursor_ < end_;) {
+            const std::uint32_t at = cursor_++;  // a transform may remove edges
+            deliver(node, node.out[at]);
+        }
+        settling_ = nullptr;
+    }
+
+    void deliver(NodeCore& parent, const OutEdge& edge) {
+        NodeCore& child = *edge.child;
+        if (!touch(child)) return;
+        if (parent.state != NodeState::completed) {
+            child.blocked = true;
+        } else if (edge.forward != nullptr && !stopping_) {
+            if (!transform(parent, child, *edge.forward)) return;
+        }
+        count_down(child);
+    }
+
+    // False if the edge's transform waits, or has failed the child.
+    bool transform(NodeCore& parent, NodeCore& child, Forward& forward) {
+        try {
+            boundary_known_ = false;
+            Task<> task = forward.evaluate(parent);
+            if (!task) return true;
+            auto* edge = new EdgeTask(*this, parent, child, forward, std::move(task));
+            edge_tasks_.push_back(*edge);
+            edge->start(core_);
+        } catch (...) {
+            fail_edge(parent, child, std::current_exception());
+        }
+        return false;
+    }
+
+    void finish_edge(EdgeTask& finished) {
+        const std::unique_ptr<EdgeTask> task(&finished);
+        task->unlink();
+        if (task->removed) return;
+        std::exception_ptr error = task->error();
+        if (error == nullptr) {
+            count_down(task->child);
+            return;
+        }
+        try {
+            std::rethrow_exception(error);
+        } catch (const Cancelled&) {
+            count_down(task->child);  // the run is stopping: the child will be cancelled
+        } catch (...) {
+            fail_edge(task->parent, task->child, std::move(error));
+        }
+    }
+
+    void fail_edge(const NodeCore& parent, NodeCore& child, std::exception_ptr cause) {
+        count_down_silently(child);
+        if (child.phase != Phase::idle || child.error != nullptr) return;
+        try {
+            std::rethrow_exception(std::move(cause));
+        } catch (...) {
+            child.error = make_edge_error(parent, child);
+        }
+        child.phase = Phase::finished;
+        finished_.push(child);
+    }
+    static void count_down_silently(NodeCore& node) noexcept { --node.pending; }
+
+    // Nests the exception that is being handled.
+    static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child) {
+        try {
+            std::throw_with_nested(Error("the transform of the edge " + quoted(parent.id) + " -> " +
+                                         quoted(child.id) +
+                                         " threw: " + exception_text(std::current_exception())));
+        } catch (...) {
+            return std::current_exception();
+        }
+    }
+
+    // ---- waiting nodes ------------------------------------------------------------------------
+
+    void activate(NodeCore& node) {
+        node.pending = static_cast<std::uint32_t>(active_.size());
+        active_.push_back(&node);
+    }
+    void deactivate(NodeCore& node) noexcept {
+        if (node.pending < active_.size() && active_[node.pending] == &node) {
+            active_.back()->pending = node.pending;
+            active_[node.pending] = active_.back();
+            active_.pop_back();
+        }
+        node.pending = 0;
+    }
+
+    void park(NodeCore& node) {
+        node.phase = Phase::parked;
+        --slots_;
+        if (node.extras != nullptr && node.extras->timer != nullptr) node.extras->timer->pause();
+        schedule();  // a place under max_concurrency is free
+    }
+    void unpark(NodeCore& node) noexcept {
+        node.queued = true;
+        ready_.push(node);
+        schedule();
+    }
+    void resume_parked(NodeCore& node) {
+        node.phase = Phase::body;
+        ++slots_;
+        boundary_known_ = false;
+        executing_ = &node;
+        if (node.extras != nullptr && node.extras->timer != nullptr) node.extras->timer->resume();
+        core_.resume(node.coroutine());
+        executing_ = nullptr;
+    }
+
+    void cancel_active() {
+        if (executing_ != nullptr) executing_->cancel();
+        for (std::size_t i = 0; i < active_.size(); ++i) {
+            if (active_[i] != executing_) active_[i]->cancel();
+        }
+        edge_tasks_.for_each([](EdgeTask& task) { task.cancel(); });
+    }
+
+    // ---- telling ------------------------------------------------------------------------------
+
+    void tell(EventKind kind, NodeCore& node) {
+        std::shared_ptr<const NodeError> error;
+        if (kind == EventKind::failed) {
+            error = std::make_shared<const NodeError>(report_->errors->back());
+        }
+        events_.push_back(Record{kind, &node, nullptr, std::move(error)});
+    }
+    void record(std::vector<NodeCore*>& list, EventKind kind, NodeCore& node) {
+        list.push_back(&node);
+        if (options_.streaming) tell(kind, node);
+    }
+
+    // The time, read once between two pieces of the user's code.
+    EventLoop::TimePoint boundary() {
+        if (!std::exchange(boundary_known_, true)) boundary_ = loop_.now();
+        return boundary_;
+    }
+
+    static void describe(WaitList& list, std::string& names) {
+        for (const NodeCore* node : static_cast<Run&>(list).active_) {
+            if (!names.empty()) names += ", ";
+            names += quoted(node->id);
+        }
+    }
+
+    // ---- nodes made while the run is on -------------------------------------------------------
+
+    // Makes the node, what it leads to and what that needs, part of the run.
+    void join(NodeCore& first) {
+        std::vector<NodeCore*> joined;
+        const auto add = [&](NodeCore& node) {
+            if (has(node)) return;
+            node.plan = plan_id_;
+            joined.push_back(&node);
+        };
+        add(first);
+        for (std::size_t i = 0; i < joined.size(); ++i) {
+            for (const OutEdge& edge : joined[i]->out) add(*edge.child);
+        }
+        for (std::size_t i = 0; i < joined.size(); ++i) {
+            for (const InEdge& edge : joined[i]->in) add(*edge.parent);
+        }
+        for (NodeCore* node : joined) {
+            reset(*node);
+            rewiring_.join(*node);
+        }
+        for (NodeCore* node : joined) {
+            if (node->in.empty()) make_ready(*node);
+            const std::uint32_t mark = Graph::next_mark();
+            for (std::uint32_t i = 0; i < node->in.size(); ++i) {
+                NodeCore& parent = *node->in[i].parent;
+                if (!is_settled(parent) || std::exchange(parent.mark, mark) == mark) continue;
+                for (std::uint32_t k = 0; k < parent.out.size(); ++k) {
+                    if (parent.out[k].child == node) deliver(parent, parent.out[k]);
+                }
+            }
+        }
+        schedule();
+    }
+
+    // ---- the end ------------------------------------------------------------------------------
+
+    void end() {
+        fail_stuck();
+        if (!finished_.empty()) return schedule_again();
+        ended_ = true;
+        report_->elapsed = loop_.now() - started_;
+        leave();
+        if (waiter_ != nullptr) core_.make_ready(*std::exchange(waiter_, nullptr));
+    }
+    void schedule_again() noexcept { core_.make_ready(*this); }
+
+    // Edges made during the run can form a cycle: its nodes would wait for ever.
+    void fail_stuck() {
+        for (NodeCore* node : rewiring_.joined_or_rewired()) {
+            if (!has(*node) || is_settled(*node) || node->phase != Phase::idle) continue;
+            touch(*node);
+            node->error = std::make_exception_ptr(
+                CycleError("node " + quoted(node->id) +
+                           " waits for itself: the edges made during the run form a cycle"));
+            node->phase = Phase::finished;
+            finished_.push(*node);
+        }
+    }
+
+    // The wiring is again as it was, and the graph is free for another run.
+    void leave() noexcept {
+        Job::unlink();
+        WaitList::unlink();
+        rewiring_.restore();
+        for (const GraphPin& pin : report_->pins) {
+            std::vector<RunHooks*>& runs = pin.graph().runs;
+            for (std::size_t i = runs.size(); i-- > 0;) {
+                if (runs[i] == this) runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(i));
+            }
+        }
+        left_ = true;
+    }
+
+    // ---- a run that was dropped ---------------------------------------------------------------
+
+    void abandon_all() noexcept {
+        if (executing_ != nullptr) {
+            abandon(*executing_);
+        }
+        const std::vector<NodeCore*> nodes = std::move(active_);
+        active_.clear();
+        for (NodeCore* node : nodes) {
+            if (node == executing_) continue;
+            if (node->phase != Phase::parked && node->Context::busy()) {
+                abandon(*node);
+            } else {
+                destroy(*node);
+            }
+        }
+        edge_tasks_.for_each([this](EdgeTask& task) {
+            if (task.busy()) {
+                task.freeze();
+                take_hold();
+            } else {
+                delete &task;
+            }
+        });
+        while (!finished_edges_.empty()) delete &finished_edges_.front();
+    }
+    void abandon(NodeCore& node) noexcept {
+        node.freeze();
+        take_hold();
+    }
+    void take_hold() noexcept {
+        ++references_;
+        ++core_.abandoned;
+    }
+    void let_go() noexcept {
+        --core_.abandoned;
+        unref();
+    }
+    void destroy(NodeCore& node) noexcept {
+        node.running = false;
+        node.phase = Phase::idle;
+        node.state = NodeState::cancelled;
+        if (node.extras != nullptr) node.extras->driver = Task<>();
+        node.destroy_body();
+        node.clear_output();
+        node.release_arguments();
+    }
+    // What was abandoned while it executed has come to an end or to a co_yield.
+    void let_finished_go() noexcept {
+        while (NodeCore* node = finished_.pop()) {
+            node->running = false;
+            reap(*node);
+        }
+        while (!finished_edges_.empty()) {
+            EdgeTask& task = finished_edges_.front();
+            task.unlink();
+            reap(task);
+        }
+    }
+    void mark_unsettled() noexcept {
+        for (const GraphPin& pin : report_->pins) {
+            for (NodeCore* node : pin.graph().nodes) {
+                if (!has(*node) || is_settled(*node)) continue;
+                if (node->stamp != stamp_) node->clear_output();
+                node->stamp = stamp_;
+                node->state = NodeState::cancelled;
+            }
+        }
+    }
+    void unref() noexcept {
+        if (--references_ > 0) return;
+        if (!left_) leave();
+        delete this;
+    }
+
+    EventLoop& loop_;
+    LoopCore& core_;
+    RunOptions options_;
+    std::uint32_t plan_id_;
+    std::uint32_t stamp_;
+    std::uint32_t references_ = 1;
+    bool pumping_ = false;
+    bool stopping_ = false;   // nothing more starts
+    bool cancelled_ = false;  // the awaiting coroutine was cancelled
+    bool ended_ = false;
+    bool dropped_ = false;  // the holder is gone
+    bool frozen_ = false;   // the holder will be gone once nothing here is busy
+    bool left_ = false;     // the graph is free again
+    bool boundary_known_ = true;
+    NodeQueue ready_;
+    NodeQueue finished_;
+    std::size_t slots_ = 0;  // nodes that count against max_concurrency
+    unsigned chunks_in_a_row_ = 0;
+    NodeCore* executing_ = nullptr;  // its first stretch, or the one after a chunk
+    NodeCore* held_ = nullptr;       // whose chunk the reader holds
+    NodeCore* settling_ = nullptr;   // whose edges are being delivered, from cursor_ to end_
+    std::uint32_t cursor_ = 0;
+    std::uint32_t end_ = 0;
+    std::vector<NodeCore*> active_;  // started, and waiting
+    LinkList<EdgeTask> edge_tasks_;
+    LinkList<EdgeTask> finished_edges_;
+    std::deque<Record> events_;
+    Waiter* waiter_ = nullptr;     // the coroutine that awaits the end, or the next event
+    Context* awaiting_ = nullptr;  // its context, also when it has been woken already
+    Rewiring rewiring_;
+    EventLoop::TimePoint started_{};
+    EventLoop::TimePoint boundary_{};
+    std::shared_ptr<ReportData> report_ = std::make_shared<ReportData>();
+};
+
+inline void EdgeTask::reap() noexcept { run_.reap(*this); }
+inline void EdgeTask::on_done(void* target) noexcept {
+    auto& task = *static_cast<EdgeTask*>(target);
+    task.run_.edge_done(task);
+}
+inline void NodeCore::reap() noexcept { run->reap(*this); }
+inline bool on_chunk(void* node, void* item) {
+    auto& core = *static_cast<NodeCore*>(node);
+    return core.run->yielded(core, item);
+}
+
+}  // namespace grafo::detail

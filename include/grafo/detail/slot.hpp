@@ -1,0 +1,180 @@
+#pragma once
+#include <memory>
+#include <optional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/forward.hpp>
+#include <grafo/detail/graph.hpp>
+#include <grafo/detail/signature.hpp>
+
+namespace grafo::detail {
+
+// An argument that is evaluated inside each attempt.
+template <class U>
+class Deferred {
+public:
+    Deferred() = default;
+    Deferred(const Deferred&) = delete;
+    Deferred& operator=(const Deferred&) = delete;
+    virtual ~Deferred() = default;
+    virtual Task<> evaluate() = 0;
+    std::optional<U> value;
+};
+
+template <class U, class F>
+class DeferredCall final : public Deferred<U> {
+public:
+    template <class G>
+    explicit DeferredCall(std::in_place_t, G&& f) : f_(std::forward<G>(f)) {}
+    Task<> evaluate() override {
+        this->value.reset();
+        if constexpr (std::is_convertible_v<std::invoke_result_t<F&>, U>) {
+            this->value.emplace(f_());
+            return {};
+        } else {
+            return await_into(*this);
+        }
+    }
+
+private:
+    static Task<> await_into(DeferredCall& self) { self.value.emplace(co_await self.f_()); }
+    F f_;
+};
+
+// Can V be called with nothing, and does that, or what awaiting it gives, convert to U?
+template <class V, class U>
+inline constexpr bool is_deferred = false;
+template <class V, class U>
+    requires std::is_invocable_v<V&>
+inline constexpr bool is_deferred<V, U> =
+    std::is_convertible_v<std::invoke_result_t<V&>, U> ||
+    std::is_convertible_v<awaited_t<std::invoke_result_t<V&>>, U>;
+
+// One parameter of a node: what it is bound to, and how its argument is assembled.
+template <class P, bool List>
+class Slot;
+
+template <class P>
+class Slot<P, false> {
+public:
+    using Value = typename ParamTraits<P>::Value;
+    using Element = Value;
+    static constexpr bool by_reference = ParamTraits<P>::by_reference;
+    static constexpr bool list = false;
+
+    template <class V>
+    void bind(V&& value) {
+        using D = std::decay_t<V>;
+        if constexpr (is_deferred<D, Value>) {
+            deferred_ =
+                std::make_unique<DeferredCall<Value, D>>(std::in_place, std::forward<V>(value));
+            value_.reset();
+        } else {
+            set(std::forward<V>(value));
+        }
+    }
+    // As a value, whatever it is.
+    template <class V>
+    void set(V&& value) {
+        value_.emplace(std::forward<V>(value));
+        deferred_.reset();
+    }
+    [[nodiscard]] bool bound() const noexcept { return value_.has_value() || deferred_ != nullptr; }
+    [[nodiscard]] bool deferred() const noexcept { return deferred_ != nullptr; }
+    [[nodiscard]] Task<> evaluate() { return deferred_->evaluate(); }
+
+    P get(NodeCore& node, std::uint32_t index) {
+        if (const InEdge* edge = node.find_edge(index); edge != nullptr) {
+            auto& forward = static_cast<ForwardTo<Value>&>(*edge->forward);
+            if constexpr (by_reference) {
+                return forward.view(*edge->parent);
+            } else {
+                return forward.get(*edge->parent);
+            }
+        }
+        std::optional<Value>& from = deferred_ != nullptr ? deferred_->value : value_;
+        if constexpr (by_reference) {
+            return *from;
+        } else if constexpr (std::is_copy_constructible_v<Value>) {
+            return *from;
+        } else {
+            Value spent = std::move(*from);
+            from.reset();
+            if (deferred_ == nullptr) node.graph->planned_by = 0;
+            return spent;
+        }
+    }
+    // After the node has settled.
+    void release() noexcept {
+        if (deferred_ != nullptr) deferred_->value.reset();
+    }
+
+private:
+    std::optional<Value> value_;
+    std::unique_ptr<Deferred<Value>> deferred_;
+};
+
+template <class P>
+class Slot<P, true> {
+public:
+    using Value = typename ParamTraits<P>::Value;
+    using Element = typename ListElement<Value>::type;
+    static constexpr bool by_reference = false;  // each edge gives an element of its own
+    static constexpr bool list = true;
+
+    // A list that was filled with no node is empty, one that nobody filled is missing.
+    void bind_empty() noexcept { bound_ = true; }
+    [[nodiscard]] bool bound() const noexcept { return bound_; }
+    [[nodiscard]] static bool deferred() noexcept { return false; }
+    [[nodiscard]] static Task<> evaluate() { return {}; }
+
+    P get(NodeCore& node, std::uint32_t index) {
+        Value values;
+        values.reserve(node.in.size());
+        for (std::uint32_t i = 0; i < node.in.size(); ++i) {
+            const InEdge edge = node.in[i];
+            if (edge.forward == nullptr || edge.param != index) continue;
+            values.push_back(static_cast<ForwardTo<Element>&>(*edge.forward).get(*edge.parent));
+        }
+        if constexpr (std::is_reference_v<P>) {
+            return kept_.emplace(std::move(values));
+        } else {
+            return values;
+        }
+    }
+    void release() noexcept { kept_.reset(); }
+
+private:
+    struct Nothing {
+        void reset() noexcept {}
+    };
+    std::conditional_t<std::is_reference_v<P>, std::optional<Value>, Nothing> kept_;
+    bool bound_ = false;
+};
+
+// The bound object of a member-function pointer.
+template <class V>
+class Slot<BoundObject<V>, false> {
+public:
+    using Value = V;
+    using Element = V;
+    static constexpr bool by_reference = true;
+    static constexpr bool list = false;
+
+    template <class U>
+    void set(U&& value) {
+        value_.emplace(std::forward<U>(value));
+    }
+    [[nodiscard]] bool bound() const noexcept { return value_.has_value(); }
+    [[nodiscard]] static bool deferred() noexcept { return false; }
+    [[nodiscard]] static Task<> evaluate() { return {}; }
+    V& get(NodeCore&, std::uint32_t) { return *value_; }
+    void release() noexcept {}
+
+private:
+    std::optional<V> value_;
+};
+
+}  // namespace grafo::detail

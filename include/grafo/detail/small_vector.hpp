@@ -1,0 +1,89 @@
+#pragma once
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+namespace grafo::detail {
+
+// A vector of trivial elements in 16 bytes beside one inline element: most nodes have one edge.
+template <class T>
+class SmallVector {
+    static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+
+public:
+    SmallVector() noexcept {}
+    SmallVector(const SmallVector& other) { assign(other); }
+    SmallVector(SmallVector&& other) noexcept { swap(other); }
+    SmallVector& operator=(SmallVector other) noexcept {
+        swap(other);
+        return *this;
+    }
+    ~SmallVector() {
+        if (capacity_ > 1) delete[] heap_;
+    }
+
+    [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
+    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    T& operator[](std::uint32_t i) noexcept { return data()[i]; }
+    const T& operator[](std::uint32_t i) const noexcept { return data()[i]; }
+    T* begin() noexcept { return data(); }
+    T* end() noexcept { return data() + size_; }
+    const T* begin() const noexcept { return data(); }
+    const T* end() const noexcept { return data() + size_; }
+
+    // Makes room, so that the next push_back does not throw.
+    void reserve_one() {
+        if (size_ == capacity_) grow(capacity_ * 2);
+    }
+    void push_back(const T& value) {
+        const T copy = value;
+        reserve_one();
+        data()[size_++] = copy;
+    }
+    void pop_back() noexcept { --size_; }
+    // Keeps the order of the rest.
+    void erase(std::uint32_t i) noexcept {
+        for (T* at = data() + i; at + 1 < end(); ++at) *at = at[1];
+        --size_;
+    }
+
+    void swap(SmallVector& other) noexcept {
+        unsigned char bytes[sizeof(SmallVector)];
+        void* a = this;
+        void* b = &other;
+        std::memcpy(bytes, a, sizeof bytes);
+        std::memcpy(a, b, sizeof bytes);
+        std::memcpy(b, bytes, sizeof bytes);
+    }
+
+private:
+    T* data() noexcept { return capacity_ == 1 ? &inline_ : heap_; }
+    const T* data() const noexcept { return capacity_ == 1 ? &inline_ : heap_; }
+
+    void grow(std::uint32_t capacity) {
+        T* grown = new T[capacity];
+        std::copy(begin(), end(), grown);
+        if (capacity_ > 1) delete[] heap_;
+        heap_ = grown;
+        capacity_ = capacity;
+    }
+    void assign(const SmallVector& other) {
+        if (other.size_ > 1) {
+            heap_ = new T[other.size_];
+            capacity_ = other.size_;
+        }
+        std::copy(other.begin(), other.end(), data());
+        size_ = other.size_;
+    }
+
+    std::uint32_t size_ = 0;
+    std::uint32_t capacity_ = 1;
+    union {
+        T inline_;
+        T* heap_;
+    };
+};
+
+}  // namespace grafo::detail

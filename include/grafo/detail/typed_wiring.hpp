@@ -1,0 +1,351 @@
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <grafo/arguments.hpp>
+#include <grafo/detail/build.hpp>
+#include <grafo/detail/forward.hpp>
+#include <grafo/detail/inspect.hpp>
+#include <grafo/detail/wiring.hpp>
+
+namespace grafo {
+
+template <class T, class Sig>
+class Node;
+
+namespace detail {
+
+// The output type of a handle that does not know it.
+struct Unknown {};
+
+template <class C>
+struct HandleTraits {
+    using Output = Unknown;
+    using Sig = Erased;
+};
+template <class T, class S>
+struct HandleTraits<Node<T, S>> {
+    using Output = T;
+    using Sig = S;
+};
+template <class C>
+using ChildOf = typename HandleTraits<C>::Sig;
+
+[[noreturn]] inline void throw_type_error(const NodeCore& parent, TypeId given,
+                                          const NodeCore& child, std::uint32_t param) {
+    const ParamInfo& info = child.type().params[param];
+    const std::string name(info.name);
+    std::string what = "node " + quoted(parent.id) + " gives " + type_name(given) + ", but ";
+    what += info.list ? "an element of list parameter " : "parameter ";
+    what += quoted(name) + " of node " + quoted(child.id) + " takes " + type_name(info.type);
+    what +=
+        "; between nodes whose types are known only at run time they must be the same: forward ";
+    what += "what a transform makes of it, connect(child, \"" + name + "\"_a = transform)";
+    throw ForwardingTypeError(what);
+}
+
+[[nodiscard]] inline Forward* need_erased_forward(const NodeCore& parent, const NodeCore& child,
+                                                  std::uint32_t param) {
+    check_fillable(child, param);
+    Forward* forward = child.erased_forward(param, parent.type().output);
+    if (forward == nullptr) throw_type_error(parent, parent.type().output, child, param);
+    return forward;
+}
+
+// connect(child, how) from a parent that gives T (or Unknown) to a child of signature Sig.
+template <class T, class Sig>
+struct TypedWiring {
+    static constexpr bool typed_parent = !std::is_same_v<T, Unknown>;
+    static constexpr bool typed_child = !std::is_same_v<Sig, Erased>;
+    using Params = typename Sig::Params;
+
+    static void connect(NodeCore& parent, NodeCore& child) {
+        connect_nodes(parent, child, ForwardOwner(nullptr), NodeCore::no_param);
+    }
+
+    template <FixedString Name>
+    static void connect(NodeCore& parent, NodeCore& child, Arg<Name>) {
+        connect_whole<Name>(parent, child);
+    }
+    template <FixedString Name>
+    static void connect(NodeCore& parent, NodeCore& child, Args<Name>) {
+        connect_whole<Name>(parent, child);
+    }
+
+    template <FixedString Name, class F>
+    static void connect(NodeCore& parent, NodeCore& child, BoundArg<Name, F> transform) {
+        static_assert(typed_parent,
+                      "grafo: a transform needs a parent whose output type is known: convert the "
+                      "AnyNode to a Node<T> first");
+        constexpr bool fits = takes_output<F>;
+        static_assert(fits, "grafo: the transform cannot be called with the parent's output");
+        if constexpr (typed_parent && fits) {
+            using Made = std::remove_cvref_t<awaited_t<CallResult<F>>>;
+            static_assert(!std::is_void_v<Made>, "grafo: the transform gives nothing to forward");
+            if constexpr (typed_child) {
+                constexpr std::size_t index = need_index<Name>();
+                if constexpr (index < Params::size) {
+                    using Element = typename SlotOf<type_at_t<index, Params>>::Element;
+                    static_assert(std::is_convertible_v<Made, Element>,
+                                  "grafo: what the transform gives does not convert to the "
+                                  "parameter's type");
+                    if constexpr (std::is_convertible_v<Made, Element>) {
+                        connect_transform<F, Element>(parent, child, index,
+                                                      std::move(transform.value));
+                    }
+                }
+            } else {
+                const std::uint32_t param = need_param(child, Name.view());
+                if (child.type().params[param].type != type_id<Made>()) {
+                    throw_type_error(parent, type_id<Made>(), child, param);
+                }
+                connect_transform<F, Made>(parent, child, param, std::move(transform.value));
+            }
+        }
+    }
+
+    static void connect(NodeCore& parent, NodeCore& child, const ForwardAs& how) {
+        const std::uint32_t param = need_param(child, how.name());
+        connect_nodes(parent, child, ForwardOwner(need_erased_forward(parent, child, param)),
+                      param);
+    }
+
+    static void connect(NodeCore& parent, NodeCore& child, ForwardAuto) {
+        const NodeType& type = child.type();
+        std::string fitting;
+        std::uint32_t found = NodeCore::no_param;
+        std::size_t count = 0;
+        for (std::uint32_t i = 0; i < type.param_count; ++i) {
+            const bool open =
+                type.params[i].list || (!child.is_bound(i) && child.find_edge(i) == nullptr);
+            if (!open) continue;
+            const ForwardOwner fits(child.erased_forward(i, parent.type().output));
+            if (fits.get() == nullptr) continue;
+            found = i;
+            ++count;
+            fitting += (count > 1 ? ", " : "") + quoted(type.params[i].name);
+        }
+        if (count != 1) {
+            throw AutoForwardError(
+                "node " + quoted(parent.id) + " gives " + type_name(parent.type().output) +
+                ", and node " + quoted(child.id) +
+                (count == 0 ? " has no open parameter that takes it (" + list_params(child) + ")"
+                            : " has several open parameters that take it: " + fitting +
+                                  "; name one of them"));
+        }
+        connect_nodes(parent, child,
+                      ForwardOwner(child.erased_forward(found, parent.type().output)), found);
+    }
+
+private:
+    template <class F>
+    struct Result {
+        using type = void;
+    };
+    template <class F>
+        requires(std::is_void_v<T> && std::is_invocable_v<F&>)
+    struct Result<F> {
+        using type = std::invoke_result_t<F&>;
+    };
+    template <class F>
+        requires(!std::is_void_v<T> && std::is_invocable_v<F&, const T&>)
+    struct Result<F> {
+        using type = std::invoke_result_t<F&, const T&>;
+    };
+    template <class F>
+    using CallResult = typename Result<F>::type;
+
+    template <class F>
+    static constexpr bool takes() {
+        if constexpr (std::is_void_v<T>) {
+            return std::is_invocable_v<F&>;
+        } else {
+            return std::is_invocable_v<F&, const T&>;
+        }
+    }
+    template <class F>
+    static constexpr bool takes_output = takes<F>();
+
+    // The place of the parameter; says so at compile time if there is none, or if it is taken.
+    template <FixedString Name>
+    static constexpr std::size_t need_index() {
+        constexpr std::size_t index = FindParam<Name, Params>::value;
+        static_assert(index < Params::size, "grafo: the child has no parameter of that name");
+        if constexpr (index < Params::size) {
+            static_assert(type_at_t<index, Params>::kind != ParamKind::filled,
+                          "grafo: that parameter of the child is already bound or forwarded into");
+        }
+        return index;
+    }
+
+    template <FixedString Name>
+    static void connect_whole(NodeCore& parent, NodeCore& child) {
+        static_assert(!std::is_void_v<T>, "grafo: the parent gives nothing to forward (void)");
+        if constexpr (std::is_void_v<T>) {
+        } else if constexpr (typed_parent && typed_child) {
+            constexpr std::size_t index = need_index<Name>();
+            if constexpr (index < Params::size) {
+                using SlotType = SlotOf<type_at_t<index, Params>>;
+                constexpr bool fits = forwardable<T, typename SlotType::Element>;
+                static_assert(
+                    fits,
+                    "grafo: the parent's output does not convert to the parameter's type; "
+                    "forward what a transform makes of it: \"x\"_a = transform");
+                if constexpr (fits) {
+                    connect_nodes(
+                        parent, child,
+                        ForwardOwner(
+                            make_forward<T, typename SlotType::Element, SlotType::by_reference>()),
+                        static_cast<std::uint32_t>(index));
+                }
+            }
+        } else {
+            const std::uint32_t param = typed_child
+                                            ? static_cast<std::uint32_t>(erased_index<Name>(child))
+                                            : need_param(child, Name.view());
+            connect_nodes(parent, child, ForwardOwner(need_erased_forward(parent, child, param)),
+                          param);
+        }
+    }
+    template <FixedString Name>
+    static std::size_t erased_index(const NodeCore&) {
+        if constexpr (typed_child) {
+            return need_index<Name>();
+        } else {
+            return 0;
+        }
+    }
+
+    template <class F, class Element>
+    static void connect_transform(NodeCore& parent, NodeCore& child, std::size_t param, F&& f) {
+        connect_nodes(parent, child, ForwardOwner(new Transform<T, F, Element>(std::move(f))),
+                      static_cast<std::uint32_t>(param));
+    }
+};
+
+template <class Params>
+struct Rebind;
+
+// bind("x"_a = v): at compile time where the parameters are known, else at run time.
+template <class Sig, FixedString Name, class V>
+void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
+    using Params = typename Sig::Params;
+    const auto check = [&node](std::uint32_t param) {
+        require_idle(node, "to bind an argument of");
+        if (const InEdge* edge = node.find_edge(param); edge != nullptr) {
+            throw ForwardingOverrideError("parameter " + quoted(Name.view()) + " of node " +
+                                          quoted(node.id) + " is already forwarded into by node " +
+                                          quoted(edge->parent->id));
+        }
+    };
+    if constexpr (std::is_same_v<Sig, Erased>) {
+        const std::uint32_t param = need_param(node, Name.view());
+        check(param);
+        using Given = std::conditional_t<std::is_same_v<V, const char*>, std::string, V>;
+        Given value(std::move(argument.value));
+        if (!node.bind_erased(param, type_id<Given>(), &value)) {
+            throw ForwardingTypeError(
+                "parameter " + quoted(Name.view()) + " of node " + quoted(node.id) + " takes " +
+                type_name(node.type().params[param].type) + ", not " + type_name(type_id<Given>()) +
+                "; between types known only at run time they must be the same");
+        }
+    } else {
+        constexpr std::size_t index = FindParam<Name, Params>::value;
+        static_assert(index < Params::size, "grafo: the node has no parameter of that name");
+        if constexpr (index < Params::size) {
+            using SlotType = SlotOf<type_at_t<index, Params>>;
+            static_assert(!SlotType::list, "grafo: a list parameter is filled by edges, not bound");
+            if constexpr (!SlotType::list) {
+                constexpr bool fits = is_deferred<V, typename SlotType::Value> ||
+                                      std::is_convertible_v<V&&, typename SlotType::Value>;
+                static_assert(fits, "grafo: the value does not convert to the parameter's type");
+                if constexpr (fits) {
+                    check(static_cast<std::uint32_t>(index));
+                    static_cast<SlotType*>(node.slot_address(static_cast<std::uint32_t>(index)))
+                        ->bind(std::move(argument.value));
+                }
+            }
+        }
+    }
+    if (node.graph != nullptr) node.graph->planned_by = 0;
+    update_driver(node);
+}
+
+inline void redirect_node(NodeCore& node, const NodeList& children) {
+    std::vector<NodeCore*> removed;
+    std::vector<NodeCore*> added;
+    const std::uint32_t listed = Graph::next_mark();
+    for (const Handle& child : children) {
+        if (child.core() == nullptr) throw Error("an empty AnyNode was used as a node");
+        child.core()->mark = listed;
+    }
+    for (const OutEdge& edge : node.out) {
+        if (edge.child->mark != listed) removed.push_back(edge.child);
+    }
+    const std::uint32_t present = Graph::next_mark();
+    for (const OutEdge& edge : node.out) edge.child->mark = present;
+    for (const Handle& child : children) {
+        if (std::exchange(child.core()->mark, present) != present) added.push_back(child.core());
+    }
+    for (NodeCore* child : removed) require_idle(*child, "to redirect its parent away from");
+    for (NodeCore* child : added) require_idle(*child, "to redirect a parent to");
+    // What is removed first may be what kept a later one alive.
+    std::vector<Handle> kept;
+    for (NodeCore* child : removed) kept.push_back(Handle(child));
+    for (NodeCore* child : added) {
+        connect_nodes(node, *child, ForwardOwner(nullptr), NodeCore::no_param);
+    }
+    for (NodeCore* child : removed) disconnect_nodes(node, *child);
+}
+
+// A user's callback, with or without the node as its argument.
+template <class F, class Derived>
+class NodeCallback final : public Callback {
+    static constexpr bool takes_node = std::is_invocable_v<F&, Derived>;
+    template <bool Node>
+    struct ResultOf {
+        using type = void;
+    };
+
+public:
+    static constexpr bool accepted = takes_node || std::is_invocable_v<F&>;
+
+    template <class G>
+    explicit NodeCallback(G&& f) : f_(std::forward<G>(f)) {}
+
+    Task<> call(NodeCore& node) override {
+        if constexpr (accepted) {
+            using Result = decltype(invoke(node));
+            if constexpr (std::is_same_v<Result, Task<>>) {
+                return invoke(node);
+            } else if constexpr (AwaitableResult<Result>) {
+                return await_result(*this, node);
+            } else {
+                invoke(node);
+            }
+        }
+        return {};
+    }
+
+private:
+    decltype(auto) invoke(NodeCore& node) {
+        if constexpr (takes_node) {
+            return f_(Derived(node));
+        } else {
+            static_cast<void>(node);
+            return f_();
+        }
+    }
+    static Task<> await_result(NodeCallback& self, NodeCore& node) { co_await self.invoke(node); }
+
+    F f_;
+};
+
+}  // namespace detail
+
+}  // namespace grafo

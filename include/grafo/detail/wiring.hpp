@@ -1,0 +1,171 @@
+#pragma once
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <grafo/detail/extras.hpp>
+#include <grafo/detail/graph.hpp>
+#include <grafo/errors.hpp>
+
+// Edges between nodes, whatever their types; the typed side is in node.hpp.
+namespace grafo::detail {
+
+[[nodiscard]] inline std::string quoted(std::string_view text) {
+    std::string result = "'";
+    result += text;
+    result += '\'';
+    return result;
+}
+
+[[nodiscard]] inline std::string list_params(const NodeCore& node) {
+    const NodeType& type = node.type();
+    if (type.param_count == 0) return "it has none";
+    std::string names = type.param_count == 1 ? "its only one is " : "it has ";
+    for (std::uint32_t i = 0; i < type.param_count; ++i) {
+        if (i > 0) names += ", ";
+        names += quoted(type.params[i].name);
+    }
+    return names;
+}
+
+[[nodiscard]] inline std::uint32_t need_param(const NodeCore& node, std::string_view name) {
+    const std::uint32_t param = node.find_param(name);
+    if (param == NodeCore::no_param) {
+        throw ForwardingParameterError("node " + quoted(node.id) + " has no parameter " +
+                                       quoted(name) + "; " + list_params(node));
+    }
+    return param;
+}
+
+inline void require_idle(const NodeCore& node, const char* what) {
+    if (node.phase != Phase::idle) {
+        throw SafeExecutionError("node " + quoted(node.id) + " is running: " + what +
+                                 " it has to wait until it has ended");
+    }
+}
+
+// A forward, deleted if it has state of its own and no edge took it over.
+class ForwardOwner {
+public:
+    explicit ForwardOwner(Forward* forward) noexcept : forward_(forward) {}
+    ForwardOwner(const ForwardOwner&) = delete;
+    ForwardOwner& operator=(const ForwardOwner&) = delete;
+    ~ForwardOwner() {
+        if (forward_ != nullptr && forward_->owned()) delete forward_;
+    }
+    [[nodiscard]] Forward* get() const noexcept { return forward_; }
+    Forward* release() noexcept { return std::exchange(forward_, nullptr); }
+
+private:
+    Forward* forward_;
+};
+
+inline void check_fillable(const NodeCore& child, std::uint32_t param) {
+    const ParamInfo& info = child.type().params[param];
+    if (info.list) return;
+    const std::string where =
+        "parameter " + quoted(info.name) + " of node " + quoted(child.id) + " is already ";
+    if (child.is_bound(param)) throw ForwardingOverrideError(where + "bound");
+    if (const InEdge* edge = child.find_edge(param); edge != nullptr) {
+        throw ForwardingOverrideError(where + "forwarded into by node " + quoted(edge->parent->id));
+    }
+}
+
+// A move-only output can be moved out once.
+inline void check_takeable(const NodeCore& parent, const NodeCore& child) {
+    for (const OutEdge& out : parent.out) {
+        for (const InEdge& in : out.child->in) {
+            if (in.parent != &parent || in.forward == nullptr || !in.forward->takes()) continue;
+            throw ForwardingOverrideError(
+                "the output of node " + quoted(parent.id) + " is move-only and already moved to " +
+                "node " + quoted(out.child->id) + ": node " + quoted(child.id) +
+                " could take it as a const reference, or a transform could make a value of it");
+        }
+    }
+}
+
+inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
+    for (std::uint32_t i = parent.out.size(); i-- > 0;) {
+        if (parent.out[i].child != &child) continue;
+        if (run != nullptr) run->edge_removed(parent, child, i);
+        parent.out.erase(i);
+    }
+    for (std::uint32_t i = child.in.size(); i-- > 0;) {
+        if (child.in[i].parent != &parent) continue;
+        Forward* forward = child.in[i].forward;
+        child.in.erase(i);
+        if (forward != nullptr && forward->owned() && !forward->saved) delete forward;
+    }
+}
+
+inline void require_one_run(const NodeCore& parent, const NodeCore& child) {
+    const RunHooks* a = run_of(parent);
+    const RunHooks* b = run_of(child);
+    if (a == nullptr || b == nullptr || a == b) return;
+    throw SafeExecutionError("nodes " + quoted(parent.id) + " and " + quoted(child.id) +
+                             " are in two runs that have not ended: they cannot be connected yet");
+}
+
+inline RunHooks* before_change(NodeCore& parent, NodeCore& child) {
+    RunHooks* run = run_of(parent);
+    if (run == nullptr) run = run_of(child);
+    if (run != nullptr) {
+        run->before_change(parent);
+        run->before_change(child);
+    } else {
+        if (parent.graph != nullptr) parent.graph->planned_by = 0;
+        if (child.graph != nullptr) child.graph->planned_by = 0;
+    }
+    return run;
+}
+
+// One more edge. Either happens whole or not at all; takes over the forward.
+inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward,
+                          std::uint32_t param) {
+    require_idle(child, "to connect a parent to");
+    if (forward.get() != nullptr) {
+        check_fillable(child, param);
+        if (forward.get()->takes()) check_takeable(parent, child);
+    }
+    require_one_run(parent, child);
+    parent.out.reserve_one();
+    child.in.reserve_one();
+    merge_graphs(parent, child);
+    RunHooks* run = before_change(parent, child);
+    Forward* given = forward.release();
+    const bool evaluated = given != nullptr && given->evaluated();
+    parent.out.push_back(OutEdge{&child, evaluated ? given : nullptr});
+    child.in.push_back(InEdge{&parent, given, param});
+    if (given != nullptr && given->owned()) child.owns_forwards = true;
+    if (parent.extras != nullptr && !parent.extras->on_connect.empty()) {
+        try {
+            for (std::size_t i = 0; i < parent.extras->on_connect.size(); ++i) {
+                static_cast<void>(parent.extras->on_connect[i]->call(parent));
+            }
+        } catch (...) {
+            parent.out.pop_back();
+            child.in.pop_back();
+            if (given != nullptr && given->owned()) delete given;
+            edge_gone(parent, child);
+            throw;
+        }
+    }
+    if (run != nullptr) run->edge_added(parent, child);
+}
+
+inline void disconnect_nodes(NodeCore& parent, NodeCore& child) {
+    bool connected = false;
+    for (const OutEdge& edge : parent.out) connected = connected || edge.child == &child;
+    if (!connected) return;
+    require_idle(child, "to disconnect a parent from");
+    RunHooks* run = before_change(parent, child);
+    erase_edges(parent, child, run);
+    if (parent.extras != nullptr) {
+        for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
+            static_cast<void>(parent.extras->on_disconnect[i]->call(parent));
+        }
+    }
+    edge_gone(parent, child);
+}
+
+}  // namespace grafo::detail

@@ -1,0 +1,327 @@
+#pragma once
+#include <chrono>
+#include <coroutine>
+#include <exception>
+#include <memory>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <grafo/detail/context.hpp>
+#include <grafo/detail/detached.hpp>
+#include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/timer_heap.hpp>
+#include <grafo/errors.hpp>
+#include <grafo/reactor.hpp>
+#include <grafo/task.hpp>
+
+namespace grafo {
+
+/// Selects the clock of an `EventLoop` that skips idle time: `EventLoop loop{virtual_time};`.
+struct VirtualTime {
+    constexpr explicit VirtualTime() noexcept {}
+};
+inline constexpr VirtualTime virtual_time{};
+
+/// A single-threaded loop that resumes coroutines: the ready ones in the order they became ready,
+/// those whose time has come, what other threads posted; asleep in the kernel in between.
+/// One running loop a thread. Everything of a loop belongs to the thread that runs it, but `post`.
+/// Neither copied nor moved; outlives what runs in it.
+class EventLoop : detail::LoopCore {
+public:
+    /// The clock of timers and of `now()`; in virtual time its points count from zero.
+    using Clock = std::chrono::steady_clock;
+    using TimePoint = Clock::time_point;
+
+    /// A loop in real time.
+    EventLoop() : EventLoop(nullptr, false) {}
+    /// A loop whose clock jumps to the next timer whenever nothing is ready; deterministic.
+    explicit EventLoop(VirtualTime) : EventLoop(nullptr, true) {}
+    /// A loop that sleeps in `reactor`, which must outlive it.
+    explicit EventLoop(Reactor& reactor) : EventLoop(&reactor, false) {}
+    EventLoop(const EventLoop&) = delete;
+    EventLoop& operator=(const EventLoop&) = delete;
+    /// Destroys what was spawned and never run, and what was posted and never delivered.
+    ~EventLoop() {
+        while (!spawned_.empty()) {
+            auto& spawned = static_cast<Spawned&>(spawned_.front());
+            spawned.detail::Registered::unlink();
+            delete &spawned;
+        }
+        mailbox_->close();
+    }
+
+    /// Runs the task, and what is spawned meanwhile, and gives the task's result or rethrows.
+    /// When the task is done, spawned tasks are cancelled and awaited. An exception of a spawned
+    /// task or a posted function cancels the task and is thrown instead of its result. Throws
+    /// `Error` inside a running loop of this thread, and `DeadlockError` when nothing can ever
+    /// resume the task (it is cancelled first, so that it can clean up).
+    template <class T>
+    T run(Task<T> task) {
+        const Running running(*this);
+        detail::Root<T> root(checked(std::move(task), "EventLoop::run"));
+        drive(root);
+        finish();
+        return result(root);
+    }
+
+    /// Starts a task that nobody awaits, at the end of the ready list; the loop owns it until it
+    /// ends. An exception other than `Cancelled` ends `run` with it. One allocation.
+    template <class T>
+    void spawn(Task<T> task) {
+        auto* spawned = new SpawnedTask<T>(*this, checked(std::move(task), "EventLoop::spawn"));
+        spawned_.push_back(*spawned);
+        make_ready(*spawned);
+    }
+
+    /// Calls `fn` on the loop's thread, soon. From any thread, while the loop lives; one
+    /// allocation. What is posted to a loop that does not run is called by its next `run`; an
+    /// exception ends `run` with it.
+    template <class F>
+    void post(F&& fn) {
+        mailbox_->post(*new Posted<std::decay_t<F>>(*this, std::forward<F>(fn)));
+    }
+
+    /// The time by this loop's clock: a clock read, or in virtual time the point of the last jump.
+    [[nodiscard]] TimePoint now() const noexcept { return virtual_ ? now_ : Clock::now(); }
+
+    /// The loop that runs on this thread; throws `Error` where there is none.
+    [[nodiscard]] static EventLoop& current() {
+        if (LoopCore::current == nullptr) {
+            throw Error("no EventLoop is running on this thread: use grafo::run or EventLoop::run");
+        }
+        return static_cast<EventLoop&>(*LoopCore::current);
+    }
+
+private:
+    friend struct detail::LoopAccess;
+
+    EventLoop(Reactor* reactor, bool is_virtual)
+        : reactor_(reactor != nullptr ? reactor : &own_reactor_),
+          mailbox_(std::make_shared<detail::Mailbox>(*reactor_)),
+          virtual_(is_virtual) {}
+
+    // Makes this the loop that runs on this thread.
+    class Running {
+    public:
+        explicit Running(EventLoop& loop) {
+            if (LoopCore::current != nullptr) {
+                throw Error(
+                    "a loop was run inside a running loop of this thread: co_await the task "
+                    "instead, or spawn it");
+            }
+            LoopCore::current = &loop;
+            detail::Mailbox::set_current(&loop.mailbox_);
+        }
+        Running(const Running&) = delete;
+        Running& operator=(const Running&) = delete;
+        ~Running() {
+            LoopCore::current = nullptr;
+            detail::Mailbox::set_current(nullptr);
+        }
+    };
+
+    // A task of `spawn`; deletes itself at its end.
+    class Spawned : public detail::Detached, public detail::Registered {
+    public:
+        Spawned(EventLoop& loop, std::coroutine_handle<> coroutine, detail::PromiseBase& promise)
+            : Detached(coroutine, promise), loop_(loop) {}
+        virtual ~Spawned() = default;
+
+    protected:
+        EventLoop& loop_;
+    };
+
+    template <class T>
+    class SpawnedTask final : public Spawned {
+    public:
+        SpawnedTask(EventLoop& loop, Task<T>&& task)
+            : Spawned(loop, detail::TaskAccess::handle(task),
+                      detail::TaskAccess::handle(task).promise()),
+              task_(std::move(task)) {}
+
+    private:
+        void destroy_frame() noexcept override { task_ = Task<T>(); }
+        void ended() noexcept override {
+            if (task_) this->loop_.fail(detail::TaskAccess::handle(task_).promise().result.error());
+            delete this;
+        }
+        Task<T> task_;
+    };
+
+    template <class F>
+    struct Posted final : detail::Mail {
+        template <class G>
+        Posted(EventLoop& l, G&& g)
+            : Mail(&Posted::call, &Posted::drop), loop(l), fn(std::forward<G>(g)) {}
+        static void call(Mail& mail) {
+            const std::unique_ptr<Posted> self(&static_cast<Posted&>(mail));
+            try {
+                self->fn();
+            } catch (...) {
+                self->loop.fail(std::current_exception());
+            }
+        }
+        static void drop(Mail& mail) { delete &static_cast<Posted&>(mail); }
+        EventLoop& loop;
+        F fn;
+    };
+
+    template <class T>
+    static Task<T>&& checked(Task<T>&& task, const char* where) {
+        if (!task) {
+            throw Error(std::string(where) + " was given an empty Task: it was moved from");
+        }
+        return std::move(task);
+    }
+
+    template <class T>
+    T result(detail::Root<T>& root) {
+        if (std::exception_ptr error = std::exchange(error_, nullptr); error != nullptr) {
+            std::rethrow_exception(error);
+        }
+        return root.result().take();
+    }
+
+    // Until the task is done.
+    void drive(detail::Detached& root) {
+        root_ = &root;
+        make_ready(root);
+        bool tried_cancelling = false;
+        for (;;) {
+            turn();
+            if (root.done()) break;
+            if (!ready.empty() || idle()) continue;
+            if (!tried_cancelling) {
+                tried_cancelling = true;
+                error_ = std::make_exception_ptr(DeadlockError(deadlock_message()));
+                root.cancel();
+                cancel_spawned();
+            } else {
+                root.drop();
+            }
+        }
+        root_ = nullptr;
+    }
+
+    // Until nothing that was started is left.
+    void finish() {
+        cancel_spawned();
+        for (;;) {
+            turn();
+            if (spawned_.empty() && abandoned == 0) break;
+            if (!ready.empty() || idle()) continue;
+            spawned_.for_each([](detail::Registered& r) { static_cast<Spawned&>(r).drop(); });
+        }
+    }
+
+    // One round: what is ready, posted and due by now.
+    void turn() {
+        detail::LinkList<detail::Job> batch;
+        batch.splice_back(ready);
+        while (!batch.empty()) {
+            detail::Job& job = batch.front();
+            job.unlink();
+            job.step(job);
+        }
+        if (!mailbox_->empty()) mailbox_->deliver();
+        if (reactor_ != &own_reactor_) reactor_->poll();
+        if (!virtual_ && !timers_.empty()) fire_timers(Clock::now());
+    }
+
+    void fire_timers(TimePoint now) {
+        while (!timers_.empty() && timers_.first() <= now) make_ready(timers_.pop());
+    }
+
+    // Nothing is ready: sleeps, or jumps, until something may be. False if nothing ever will.
+    bool idle() {
+        if (!mailbox_->empty()) return true;
+        const bool must_wait = holds > 0 || reactor_->busy();
+        if (virtual_ && !timers_.empty() && !must_wait) {
+            now_ = timers_.first();
+            fire_timers(now_);
+            return true;
+        }
+        if (!virtual_ && !timers_.empty()) {
+            const TimePoint deadline = timers_.first();
+            mailbox_->wait(&deadline);
+            return true;
+        }
+        if (must_wait || out > 0) {
+            mailbox_->wait(nullptr);
+            return true;
+        }
+        return false;
+    }
+
+    void cancel_spawned() {
+        spawned_.for_each([](detail::Registered& r) { static_cast<Spawned&>(r).cancel(); });
+    }
+
+    // A spawned task or a posted function threw.
+    void fail(std::exception_ptr error) {
+        if (error == nullptr || error_ != nullptr) return;
+        try {
+            std::rethrow_exception(error);
+        } catch (const Cancelled&) {
+            return;
+        } catch (...) {
+            error_ = std::move(error);
+        }
+        if (root_ != nullptr) root_->cancel();
+    }
+
+    std::string deadlock_message() {
+        std::string names;
+        waiting.for_each([&](detail::WaitList& list) { list.describe(list, names); });
+        return "deadlock: nothing is ready, timed or out on other threads, but " +
+               (names.empty() ? std::string("the task waits") : "these nodes wait: " + names);
+    }
+
+    detail::ConditionReactor own_reactor_;
+    Reactor* reactor_;
+    std::shared_ptr<detail::Mailbox> mailbox_;
+    detail::TimerHeap timers_;
+    detail::LinkList<detail::Registered> spawned_;
+    detail::Detached* root_ = nullptr;
+    std::exception_ptr error_;
+    TimePoint now_{};
+    bool virtual_;
+};
+
+/// Runs the task in a fresh `EventLoop` on this thread, and gives its result or rethrows.
+template <class T>
+T run(Task<T> task) {
+    EventLoop loop;
+    return loop.run(std::move(task));
+}
+
+namespace detail {
+
+// What the awaiters, the runs and `iterate` use of a loop.
+struct LoopAccess {
+    static TimerHeap& timers(EventLoop& loop) noexcept { return loop.timers_; }
+    static LoopCore& core(EventLoop& loop) noexcept { return loop; }
+    static const std::shared_ptr<Mailbox>& mailbox(EventLoop& loop) noexcept {
+        return loop.mailbox_;
+    }
+    // One task to its end; what it started goes on in the next step.
+    template <class T>
+    static T step(EventLoop& loop, Task<T> task) {
+        const EventLoop::Running running(loop);
+        Root<T> root(std::move(task));
+        loop.drive(root);
+        return loop.result(root);
+    }
+    // Calls fn inside the loop, then waits for what it left behind.
+    template <class F>
+    static void finish(EventLoop& loop, F&& fn) {
+        const EventLoop::Running running(loop);
+        fn();
+        loop.finish();
+    }
+};
+
+}  // namespace detail
+
+}  // namespace grafo

@@ -1,0 +1,19 @@
+#pragma once
+
+/// \file
+/// The core of the library in one include: coroutine types, the event loop, nodes and executors.
+/// Formatting, and what needs another library, is a header of its own.
+
+#include <grafo/arguments.hpp>
+#include <grafo/async_generator.hpp>
+#include <grafo/errors.hpp>
+#include <grafo/event.hpp>
+#include <grafo/event_loop.hpp>
+#include <grafo/iterate.hpp>
+#include <grafo/node.hpp>
+#include <grafo/node_context.hpp>
+#include <grafo/reactor.hpp>
+#include <grafo/run_report.hpp>
+#include <grafo/sleep.hpp>
+#include <grafo/task.hpp>
+#include <grafo/tree_executor.hpp>

@@ -1,0 +1,88 @@
+#pragma once
+#include <cstddef>
+#include <iterator>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include <grafo/async_generator.hpp>
+#include <grafo/event_loop.hpp>
+
+namespace grafo {
+
+/// A blocking input range over an `AsyncGenerator`, for a `main` that is no coroutine. Owns the
+/// generator and, unless it was given one, the loop. Between two steps the loop stands still and
+/// the thread is free; its destruction drops the generator and waits for what cannot be dropped at
+/// once.
+template <class T, class R = void>
+class [[nodiscard]] Iterate {
+public:
+    class Iterator {
+    public:
+        using iterator_concept = std::input_iterator_tag;
+        using iterator_category = std::input_iterator_tag;
+        using value_type = std::remove_cvref_t<T>;
+        using difference_type = std::ptrdiff_t;
+        using pointer = std::remove_reference_t<T>*;
+        using reference = std::remove_reference_t<T>&;
+
+        Iterator() noexcept = default;
+        explicit Iterator(Iterate& range) : range_(&range) { ++*this; }
+
+        reference operator*() const noexcept { return *item_; }
+        pointer operator->() const noexcept { return item_; }
+        Iterator& operator++() {
+            item_ = range_->step();
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        friend bool operator==(const Iterator& iterator, std::default_sentinel_t) noexcept {
+            return iterator.item_ == nullptr;
+        }
+
+    private:
+        Iterate* range_ = nullptr;
+        pointer item_ = nullptr;
+    };
+
+    explicit Iterate(AsyncGenerator<T, R>&& generator)
+        : own_loop_(std::make_unique<EventLoop>()),
+          loop_(*own_loop_),
+          generator_(std::move(generator)) {}
+    Iterate(EventLoop& loop, AsyncGenerator<T, R>&& generator)
+        : loop_(loop), generator_(std::move(generator)) {}
+    Iterate(const Iterate&) = delete;
+    Iterate& operator=(const Iterate&) = delete;
+    ~Iterate() {
+        detail::LoopAccess::finish(loop_, [this] { generator_ = AsyncGenerator<T, R>(); });
+    }
+
+    /// Runs the loop up to the first item. Call it once.
+    [[nodiscard]] Iterator begin() { return Iterator(*this); }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+private:
+    using Item = std::remove_reference_t<T>*;
+    static Task<Item> next(AsyncGenerator<T, R>& generator) { co_return co_await generator.next(); }
+    Item step() { return detail::LoopAccess::step(loop_, next(generator_)); }
+
+    std::unique_ptr<EventLoop> own_loop_;
+    EventLoop& loop_;
+    AsyncGenerator<T, R> generator_;
+};
+
+/// Iterates a generator from code that is no coroutine:
+/// `for (const Event& e : iterate(executor.yielding()))`. Throws what the generator throws, and
+/// `Error` inside a running loop of this thread.
+template <class T, class R>
+[[nodiscard]] Iterate<T, R> iterate(AsyncGenerator<T, R> generator) {
+    return Iterate<T, R>(std::move(generator));
+}
+
+/// The same in a loop of the caller's, which must outlive the range: for `virtual_time`, say.
+template <class T, class R>
+[[nodiscard]] Iterate<T, R> iterate(EventLoop& loop, AsyncGenerator<T, R> generator) {
+    return Iterate<T, R>(loop, std::move(generator));
+}
+
+}  // namespace grafo

@@ -1,0 +1,337 @@
+#pragma once
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <grafo/arguments.hpp>
+#include <grafo/detail/construct.hpp>
+#include <grafo/detail/inspect.hpp>
+#include <grafo/detail/typed_wiring.hpp>
+#include <grafo/errors.hpp>
+#include <grafo/node_context.hpp>
+#include <grafo/sleep.hpp>
+
+namespace grafo {
+
+template <class T, class Sig = detail::Erased>
+class Node;
+template <class T>
+class NodeRef;
+
+namespace detail {
+
+// The members that all handles have. A handle is a cheap value; copies mean the same node; all
+// members are const, because they change the node and not the handle.
+template <class Derived, class T, class Sig>
+class NodeMembers : public Handle {
+public:
+    /// The label given at construction, or a readable unique one. Lives as long as the node.
+    [[nodiscard]] const std::string& id() const { return need().id; }
+    /// Where the node is in the last run, or in the one that is on.
+    [[nodiscard]] NodeState state() const { return detail::state_of(need()); }
+    /// How long the last run of the node took, callbacks included; zero if times are not taken.
+    [[nodiscard]] std::chrono::nanoseconds runtime() const {
+        const NodeCore& core = need();
+        return core.phase == Phase::idle ? core.runtime : std::chrono::nanoseconds::zero();
+    }
+    /// 0 without parents, else one more than the highest of its parents. Computed on each call from
+    /// all that the node needs; edges made during a run do not count. Throws `CycleError`.
+    [[nodiscard]] std::size_t level() const { return detail::level_of(need()); }
+    /// The nodes it leads to, in the order they were connected, each once.
+    [[nodiscard]] std::vector<AnyNode> children() const;
+    /// The nodes that lead to it, in the order they were connected, each once.
+    [[nodiscard]] std::vector<AnyNode> parents() const;
+
+    /// Makes an edge to `child` and gives it back: a reference to an lvalue, else a value.
+    /// `how` is nothing (order only), `"x"_a` (the output is forwarded), `"x"_a = f` (what the
+    /// plain function or coroutine `f` makes of it), `forward_as(text)` or `forward_auto`. Happens
+    /// whole or not at all. Throws a `Forwarding…Error`, `AutoForwardError`, or
+    /// `SafeExecutionError` if the child is running.
+    template <NodeHandle C, class... How>
+    std::conditional_t<std::is_lvalue_reference_v<C>, C, std::remove_cvref_t<C>> connect(
+        C&& child, How&&... how) const {
+        static_assert(sizeof...(How) <= 1, "grafo: connect takes a child and one way to forward");
+        TypedWiring<T, ChildOf<std::remove_cvref_t<C>>>::connect(need(), need(child),
+                                                                 std::forward<How>(how)...);
+        return std::forward<C>(child);
+    }
+    /// Removes all edges to `child`. Throws `SafeExecutionError` if the child is running.
+    template <NodeHandle C>
+    void disconnect(const C& child) const {
+        disconnect_nodes(need(), need(child));
+    }
+    /// Keeps the edges to the listed children with what they forward, removes all others, and adds
+    /// plain edges to those that are new. Throws `SafeExecutionError` if a child that is removed or
+    /// added is running; nothing has changed then.
+    void redirect(const NodeList& children) const { redirect_node(need(), children); }
+
+    /// Sets or replaces an argument that no edge fills: `bind("x"_a = v)`. Throws
+    /// `ForwardingOverrideError` if an edge fills it and `SafeExecutionError` while the node runs;
+    /// on a type that does not know its parameters also `ForwardingParameterError`, and
+    /// `ForwardingTypeError` unless the types are the same.
+    template <FixedString Name, class V>
+    Derived bind(BoundArg<Name, V> argument) const {
+        bind_argument<Sig>(need(), std::move(argument));
+        return self();
+    }
+
+    /// Ends an attempt that takes longer, deferred arguments included, callbacks and time parked on
+    /// a chunk not: the node is cancelled and fails with `TimeoutError`. `d <= 0` cancels at the
+    /// first suspension, `max()` is none.
+    template <class Rep, class Period>
+    Derived timeout(std::chrono::duration<Rep, Period> d) const {
+        return set([&](Extras& extras) { extras.timeout = to_nanoseconds(d); });
+    }
+    /// The same for the node as a whole: wall time from its first start.
+    template <class Rep, class Period>
+    Derived total_timeout(std::chrono::duration<Rep, Period> d) const {
+        return set([&](Extras& extras) { extras.total_timeout = to_nanoseconds(d); });
+    }
+    /// `collect(false)`: a generator's chunks are not copied into its output; `output()` then
+    /// throws.
+    Derived collect(bool on) const {
+        return set([&](Extras& extras) { extras.collect = on; });
+    }
+
+    /// Called, after those set before, when `connect` was called on this node. Plain; may take the
+    /// node. If it throws, there is no edge.
+    template <class F>
+    Derived on_connect(F&& callback) const {
+        return add_callback(&Extras::on_connect, std::forward<F>(callback));
+    }
+    /// Called when an edge of this node to a child was removed. Plain; may take the node.
+    template <class F>
+    Derived on_disconnect(F&& callback) const {
+        return add_callback(&Extras::on_disconnect, std::forward<F>(callback));
+    }
+    /// Called before the body, once a run of the node. Plain or a coroutine; may take the node.
+    /// What it throws fails the node.
+    template <class F>
+    Derived on_before_run(F&& callback) const {
+        return add_callback(&Extras::on_before_run, std::forward<F>(callback));
+    }
+    /// Called when the output is there, before it is forwarded. Plain or a coroutine; may take the
+    /// node, read `output()`, and `redirect`. What it throws fails the node.
+    template <class F>
+    Derived on_after_run(F&& callback) const {
+        return add_callback(&Extras::on_after_run, std::forward<F>(callback));
+    }
+
+protected:
+    using Handle::Handle;
+    explicit NodeMembers(const Handle& other) noexcept : Handle(other) {}
+
+    [[nodiscard]] NodeCore& need() const { return need(*this); }
+    [[nodiscard]] static NodeCore& need(const Handle& handle) {
+        if (handle.core() == nullptr) throw Error("an empty AnyNode was used as a node");
+        return *handle.core();
+    }
+    [[nodiscard]] Derived self() const { return static_cast<const Derived&>(*this); }
+
+private:
+    template <class F>
+    Derived set(F&& change) const {
+        NodeCore& core = need();
+        require_idle(core, "to change");
+        change(core.need_extras());
+        update_driver(core);
+        return self();
+    }
+    template <class F>
+    Derived add_callback(Callbacks Extras::* list, F&& callback) const {
+        using Call = NodeCallback<std::decay_t<F>, Derived>;
+        static_assert(Call::accepted,
+                      "grafo: a callback takes nothing or the node, and gives nothing, a Task<> or "
+                      "another awaitable");
+        return set([&](Extras& extras) {
+            (extras.*list).push_back(std::make_unique<Call>(std::forward<F>(callback)));
+        });
+    }
+};
+
+}  // namespace detail
+
+/// A handle of a node of any type: checks at run time what `Node` checks at compile time.
+/// `AnyNode{}` is empty; its members then throw `Error`.
+class AnyNode : public detail::NodeMembers<AnyNode, detail::Unknown, detail::Erased> {
+public:
+    AnyNode() noexcept = default;
+    /// From any handle.
+    template <detail::NodeHandle N>
+    // NOLINTNEXTLINE(google-explicit-constructor): a node is a node
+    AnyNode(const N& node) noexcept : NodeMembers(static_cast<const detail::Handle&>(node)) {}
+
+    /// True unless empty.
+    [[nodiscard]] explicit operator bool() const noexcept { return core() != nullptr; }
+    /// The output, if it is a `T`; throws `OutputUnavailableError` if it is of another type, and as
+    /// `Node<T>::output` does.
+    template <class T>
+    [[nodiscard]] const T& output() const {
+        return detail::typed_output<T>(need());
+    }
+
+    // For the library: a handle of a node.
+    explicit AnyNode(detail::NodeCore& core) noexcept : NodeMembers(&core) {}
+};
+
+namespace detail {
+
+// What all nodes with an output of type T have.
+template <class T, class Sig>
+class TypedMembers : public NodeMembers<Node<T, Sig>, T, Sig> {
+public:
+    /// What the callable gave in the last run; owned by the node, until its next run. Throws
+    /// `OutputUnavailableError` unless the node is `completed` and has kept its output; of a failed
+    /// node its `NodeError`, the cause nested.
+    std::add_lvalue_reference_t<const T> output() const { return typed_output<T>(this->need()); }
+
+    /// `"x"_a = node.map(f)` and `gather(node.map(f))` forward `f(output)`.
+    template <class F>
+    [[nodiscard]] Mapped<Node<T, Sig>, std::decay_t<F>> map(F&& f) const {
+        return Mapped<Node<T, Sig>, std::decay_t<F>>(this->self(), std::forward<F>(f));
+    }
+    /// A reference that does not keep the node alive, for callables stored in its own graph.
+    [[nodiscard]] NodeRef<T> ref() const;
+
+protected:
+    using NodeMembers<Node<T, Sig>, T, Sig>::NodeMembers;
+};
+
+}  // namespace detail
+
+/// A handle of a node whose output is a `T`. `Node{id, callable, arguments…}` deduces a type that
+/// knows the parameters as well, so that `connect` checks their names and types at compile time; it
+/// converts to `Node<T>`, which checks them at run time.
+/// The id is anything that converts to a string, and may be left out. One argument for each
+/// parameter, in order: `"x"_a` (open), `"x"_a = value`, `"x"_a = callable` (evaluated when the
+/// node starts), `"x"_a = node`, `"xs"_args` (a list). Throws what `connect` throws; one
+/// allocation.
+template <class T, class Sig>
+class Node : public detail::TypedMembers<T, Sig> {
+public:
+    template <class A, class... Rest>
+        requires(!(sizeof...(Rest) == 0 && detail::NodeHandle<A>))
+    // NOLINTNEXTLINE(google-explicit-constructor): Node n = {…} is fine
+    Node(A&& first, Rest&&... rest)
+        : detail::TypedMembers<T, Sig>(
+              detail::construct<T>(std::forward<A>(first), std::forward<Rest>(rest)...)) {}
+
+    /// From a node that knows more of its type.
+    template <class Other>
+        requires(std::is_same_v<Sig, detail::Erased> && !std::is_same_v<Other, detail::Erased>)
+    // NOLINTNEXTLINE(google-explicit-constructor): it is the same node
+    Node(const Node<T, Other>& other) noexcept
+        : detail::TypedMembers<T, Sig>(static_cast<const detail::Handle&>(other)) {}
+
+    // For the library: a handle of a node.
+    explicit Node(detail::NodeCore& core) noexcept : detail::TypedMembers<T, Sig>(&core) {}
+
+    /// From a handle of any type. Throws `ForwardingTypeError` unless the output is a `T`.
+    explicit Node(const AnyNode& node)
+        requires(std::is_same_v<Sig, detail::Erased>)
+        : detail::TypedMembers<T, Sig>(detail::checked_handle<T>(node)) {}
+};
+
+template <class A, class... Rest>
+Node(A&&, Rest&&...) -> Node<typename detail::Build<A, Rest...>::Call::Output,
+                             typename detail::Build<A, Rest...>::Call::Type>;
+template <class T, class Sig>
+Node(const Node<T, Sig>&) -> Node<T, Sig>;
+template <class T, class Sig>
+Node(Node<T, Sig>&&) -> Node<T, Sig>;
+template <class T, class Sig>
+Node(Node<T, Sig>&) -> Node<T, Sig>;
+
+/// A reference to a node that does not keep its graph alive: what a callable stored in a node holds
+/// of another node of the same graph. Valid while the node is; used after that, it throws `Error`.
+template <class T>
+class NodeRef {
+public:
+    NodeRef(const NodeRef& other) noexcept : cell_(other.cell_) { ++cell_->references; }
+    NodeRef& operator=(NodeRef other) noexcept {
+        std::swap(cell_, other.cell_);
+        return *this;
+    }
+    ~NodeRef() {
+        if (--cell_->references == 0) delete cell_;
+    }
+
+    /// True once the node is gone.
+    [[nodiscard]] bool expired() const noexcept { return cell_->node == nullptr; }
+    /// An owning handle. Throws `Error` once the node is gone.
+    [[nodiscard]] Node<T> lock() const {
+        if (expired()) throw Error("a NodeRef was used after its node was gone");
+        return Node<T>(AnyNode(*cell_->node));
+    }
+    /// The same, where a handle is wanted.
+    // NOLINTNEXTLINE(google-explicit-constructor): it names a node
+    operator Node<T>() const { return lock(); }
+    // NOLINTNEXTLINE(google-explicit-constructor): it names a node
+    operator AnyNode() const { return lock(); }
+    /// As of the node.
+    std::add_lvalue_reference_t<const T> output() const { return lock().output(); }
+    /// As of the node.
+    [[nodiscard]] const std::string& id() const { return lock().id(); }
+
+    // Made by `node.ref()`.
+    explicit NodeRef(detail::NodeCore& core) : cell_(detail::weak_cell(core)) {
+        ++cell_->references;
+    }
+
+private:
+    detail::WeakCell* cell_;
+};
+
+template <class Derived, class T, class Sig>
+std::vector<AnyNode> detail::NodeMembers<Derived, T, Sig>::children() const {
+    std::vector<AnyNode> nodes;
+    for_each_child(need(), [&](NodeCore& core) { nodes.push_back(AnyNode(core)); });
+    return nodes;
+}
+
+template <class Derived, class T, class Sig>
+std::vector<AnyNode> detail::NodeMembers<Derived, T, Sig>::parents() const {
+    std::vector<AnyNode> nodes;
+    for_each_parent(need(), [&](NodeCore& core) { nodes.push_back(AnyNode(core)); });
+    return nodes;
+}
+
+template <class T, class Sig>
+NodeRef<T> detail::TypedMembers<T, Sig>::ref() const {
+    return NodeRef<T>(this->need());
+}
+
+inline AnyNode NodeContext::node() const { return AnyNode(core_); }
+
+inline unsigned NodeContext::attempt() const noexcept {
+    return core_.extras != nullptr && core_.extras->attempts > 0 ? core_.extras->attempts : 1;
+}
+
+namespace detail {
+struct NodeFailure {
+    AnyNode node;
+    std::vector<std::string> path;
+    unsigned attempts;
+};
+}  // namespace detail
+
+inline AnyNode NodeError::node() const { return failure_->node; }
+inline const std::vector<std::string>& NodeError::path() const noexcept { return failure_->path; }
+inline unsigned NodeError::attempts() const noexcept { return failure_->attempts; }
+
+}  // namespace grafo
+
+/// Handles as keys: by identity.
+template <>
+struct std::hash<grafo::AnyNode> {
+    std::size_t operator()(const grafo::AnyNode& node) const noexcept {
+        return std::hash<const void*>()(node.core());
+    }
+};

@@ -1,0 +1,116 @@
+#pragma once
+#include <chrono>
+#include <coroutine>
+#include <limits>
+#include <type_traits>
+
+#include <grafo/event_loop.hpp>
+
+namespace grafo {
+
+namespace detail {
+
+// A duration in nanoseconds, rounded up, and held at the ends of the range.
+template <class Rep, class Period>
+[[nodiscard]] constexpr std::chrono::nanoseconds to_nanoseconds(
+    const std::chrono::duration<Rep, Period>& duration) noexcept {
+    using std::chrono::nanoseconds;
+    using Wide = std::chrono::duration<long double, std::nano>;
+    const Wide wide = duration;
+    if (!(wide < Wide(nanoseconds::max()))) return nanoseconds::max();
+    if (wide <= Wide(nanoseconds::min())) return nanoseconds::min();
+    return std::chrono::ceil<nanoseconds>(duration);
+}
+
+// now + duration; the last point of the clock where that lies beyond it.
+[[nodiscard]] constexpr EventLoop::TimePoint after(EventLoop::TimePoint now,
+                                                   std::chrono::nanoseconds duration) noexcept {
+    return duration > EventLoop::TimePoint::max() - now ? EventLoop::TimePoint::max()
+                                                        : now + duration;
+}
+
+// Waits in the loop's timers; a point that has passed is a `yield`.
+class SleepAwaiter : Timer {
+public:
+    explicit SleepAwaiter(EventLoop::TimePoint until) noexcept
+        : Timer(&SleepAwaiter::on_ask), until_(until) {}
+    explicit SleepAwaiter(std::chrono::nanoseconds duration) noexcept
+        : Timer(&SleepAwaiter::on_ask), duration_(duration), relative_(true) {}
+    ~SleepAwaiter() {
+        if (position != not_queued) heap_->remove(*this);
+    }
+
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> coroutine) {
+        EventLoop& loop = EventLoop::current();
+        if (relative_) until_ = after(loop.now(), duration_);
+        const bool due = relative_ ? duration_.count() <= 0 : until_ <= loop.now();
+        if (!due) LoopAccess::timers(loop).reserve_one();
+        switch (begin(coroutine)) {
+            case Begin::cancelled: return false;
+            case Begin::dropped: return true;
+            case Begin::wait: break;
+        }
+        if (due) {
+            LoopAccess::core(loop).make_ready(*this);
+        } else {
+            heap_ = &LoopAccess::timers(loop);
+            heap_->insert(*this, until_);
+        }
+        return true;
+    }
+    void await_resume() const { check(); }
+
+private:
+    static bool on_ask(Waiter& waiter, Ask ask) {
+        auto& self = static_cast<SleepAwaiter&>(waiter);
+        if (ask != Ask::cancel || self.position == not_queued) return false;
+        self.heap_->remove(self);
+        self.gave_up = true;
+        LoopCore::current->make_ready(self);
+        return true;
+    }
+
+    EventLoop::TimePoint until_{};
+    std::chrono::nanoseconds duration_{};
+    TimerHeap* heap_ = nullptr;
+    bool relative_ = false;
+};
+
+}  // namespace detail
+
+/// What `sleep_for`, `sleep_until` and `yield` give: to be awaited. Copyable, holds no state.
+template <class When>
+class [[nodiscard("a sleep does nothing until it is awaited")]] Sleep {
+public:
+    explicit Sleep(When when) noexcept : when_(when) {}
+    detail::SleepAwaiter operator co_await() const noexcept { return detail::SleepAwaiter(when_); }
+
+    using grafo_awaitable = void;
+
+private:
+    When when_;
+};
+
+/// Resumes the awaiting coroutine once `duration` has passed on the loop's clock: never early, any
+/// unit, rounded up to nanoseconds; `max()` and beyond is never. Zero or less is a `yield`.
+/// Throws `Cancelled` when its context is cancelled. No allocation but the timer heap's growth.
+template <class Rep, class Period>
+Sleep<std::chrono::nanoseconds> sleep_for(
+    const std::chrono::duration<Rep, Period>& duration) noexcept {
+    return Sleep(detail::to_nanoseconds(duration));
+}
+
+/// Resumes the awaiting coroutine once the loop's clock has reached `time`, as `sleep_for` does.
+inline Sleep<EventLoop::TimePoint> sleep_until(EventLoop::TimePoint time) noexcept {
+    return Sleep(time);
+}
+
+/// Lets everything that is ready by now run first. Throws `Cancelled` when its context is
+/// cancelled.
+inline Sleep<std::chrono::nanoseconds> yield() noexcept {
+    return Sleep(std::chrono::nanoseconds(0));
+}
+
+}  // namespace grafo

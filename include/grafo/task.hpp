@@ -1,0 +1,139 @@
+#pragma once
+#include <coroutine>
+#include <exception>
+#include <type_traits>
+#include <utility>
+
+#include <grafo/detail/context.hpp>
+#include <grafo/detail/foreign_awaiter.hpp>
+#include <grafo/detail/frame_pool.hpp>
+#include <grafo/detail/result.hpp>
+
+namespace grafo {
+
+template <class T = void>
+class Task;
+
+namespace detail {
+
+struct FinalAwaiter {
+    FinalAwaiter() noexcept {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> coroutine) const noexcept {
+        coroutine.promise().finished();
+    }
+    void await_resume() const noexcept {}
+};
+
+template <class T>
+struct TaskPromiseBase : PromiseBase, PooledFrame, AwaitTransform {
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    FinalAwaiter final_suspend() const noexcept { return FinalAwaiter(); }
+    void unhandled_exception() noexcept { result.set_error(std::current_exception()); }
+
+    Result<T> result;
+};
+
+template <class T>
+struct TaskPromise final : TaskPromiseBase<T> {
+    Task<T> get_return_object() noexcept;
+    template <class U = T>
+        requires std::is_convertible_v<U&&, T>
+    void return_value(U&& value) {
+        this->result.set_value(std::forward<U>(value));
+    }
+};
+
+template <>
+struct TaskPromise<void> final : TaskPromiseBase<void> {
+    Task<void> get_return_object() noexcept;
+    void return_void() noexcept { result.set_value(); }
+};
+
+}  // namespace detail
+
+/// A coroutine that runs when it is awaited and gives one `T` (a value, a reference or `void`), or
+/// rethrows what its body threw.
+/// Owns its frame: an unawaited task never starts. Awaited, it runs in the context of the awaiting
+/// coroutine, so a cancellation of that reaches its current await. Costs one recycled frame, two
+/// hops through the loop, and no allocation once the thread has warmed up.
+template <class T>
+class [[nodiscard("a Task does nothing until it is awaited")]] Task {
+public:
+    using promise_type = detail::TaskPromise<T>;
+    /// What awaiting the task gives.
+    using value_type = T;
+
+    /// An empty task; awaiting it throws `Error`.
+    Task() noexcept = default;
+    Task(Task&& other) noexcept : coroutine_(std::exchange(other.coroutine_, {})) {}
+    Task& operator=(Task&& other) noexcept {
+        Task dying(std::move(other));
+        std::swap(coroutine_, dying.coroutine_);
+        return *this;
+    }
+    ~Task() {
+        if (coroutine_) coroutine_.destroy();
+    }
+
+    /// True unless the task is empty or was awaited.
+    [[nodiscard]] explicit operator bool() const noexcept { return coroutine_ != nullptr; }
+
+    class Awaiter {
+    public:
+        explicit Awaiter(Task&& task) noexcept : task_(std::move(task)) {}
+        bool await_ready() const {
+            if (!task_.coroutine_) throw Error("an empty Task was awaited: it was moved from");
+            return false;
+        }
+        template <class Promise>
+        void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+            promise_type& promise = task_.coroutine_.promise();
+            promise.context = &detail::context_of(awaiting);
+            promise.target = awaiting.address();
+            detail::LoopCore::current->next = task_.coroutine_;
+        }
+        T await_resume() { return task_.coroutine_.promise().result.take(); }
+
+    private:
+        Task task_;
+    };
+
+    /// Starts the task; the awaiting coroutine owns it from then on.
+    Awaiter operator co_await() && noexcept { return Awaiter(std::move(*this)); }
+    /// A task is awaited once: `co_await std::move(task)`.
+    Awaiter operator co_await() & = delete;
+
+    using grafo_awaitable = void;
+
+private:
+    friend promise_type;
+    friend struct detail::TaskAccess;
+    explicit Task(std::coroutine_handle<promise_type> coroutine) noexcept : coroutine_(coroutine) {}
+
+    std::coroutine_handle<promise_type> coroutine_;
+};
+
+namespace detail {
+
+template <class T>
+Task<T> TaskPromise<T>::get_return_object() noexcept {
+    return Task<T>(std::coroutine_handle<TaskPromise>::from_promise(*this));
+}
+
+inline Task<void> TaskPromise<void>::get_return_object() noexcept {
+    return Task<void>(std::coroutine_handle<TaskPromise>::from_promise(*this));
+}
+
+// How the loop, the combinators and the nodes reach a task's frame.
+struct TaskAccess {
+    template <class T>
+    static std::coroutine_handle<TaskPromise<T>> handle(const Task<T>& task) noexcept {
+        return task.coroutine_;
+    }
+};
+
+}  // namespace detail
+
+}  // namespace grafo

@@ -1,0 +1,118 @@
+#pragma once
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <grafo/arguments.hpp>
+#include <grafo/async_generator.hpp>
+#include <grafo/detail/executor_state.hpp>
+#include <grafo/event.hpp>
+#include <grafo/run_report.hpp>
+#include <grafo/task.hpp>
+
+namespace grafo {
+
+/// Runs every node that the given ones lead to, and every node that these need, each as soon as its
+/// parents are done, on the event loop of the coroutine that awaits the run.
+/// A run belongs to its `Task` or stream, which may outlive the executor. Runs of one executor are
+/// one after the other. Settings count for the runs that begin after them.
+class TreeExecutor {
+public:
+    /// From one node, several, or a list or range of them.
+    template <class... N>
+        requires(sizeof...(N) > 0 &&
+                 ((detail::NodeHandle<N> && ...) ||
+                  (sizeof...(N) == 1 && (std::convertible_to<N, NodeList> && ...))))
+    // NOLINTNEXTLINE(google-explicit-constructor): TreeExecutor e = {a, b} reads well
+    TreeExecutor(N&&... nodes)
+        : TreeExecutor(std::string_view("TreeExecutor"), NodeList(std::forward<N>(nodes)...)) {}
+    /// From a name, which reports and errors carry, and the nodes. Throws `Error` if there are
+    /// none, or an empty handle among them.
+    TreeExecutor(std::string_view name, NodeList nodes)
+        : state_(std::make_shared<detail::ExecutorState>(std::string(name), std::move(nodes))) {}
+    TreeExecutor(TreeExecutor&&) noexcept = default;
+    TreeExecutor& operator=(TreeExecutor&&) noexcept = default;
+    ~TreeExecutor() = default;
+
+    /// Runs the nodes; the run starts when the task is awaited, and ends with it. Throws `RunError`
+    /// if a node failed or the run was stopped; `Cancelled` if the awaiting task was cancelled; and
+    /// before any node has started `MissingArgumentError`, `CycleError` or `SafeExecutionError`.
+    [[nodiscard]] Task<RunReport> run() const {
+        return detail::execute(state_, state_->open_run(), true);
+    }
+    /// The same, but failed nodes and a stop are told in the report only.
+    [[nodiscard]] Task<RunReport> try_run() const {
+        return detail::execute(state_, state_->open_run(), false);
+    }
+    /// The same run as a stream of what happens in it. A node that yields waits until its chunk was
+    /// taken: until the next `next()`. A failed or stopped run ends in `RunError`, after the last
+    /// event. Dropping the stream drops the run.
+    [[nodiscard]] AsyncGenerator<Event> yielding() const {
+        return detail::stream(state_, state_->open_run());
+    }
+    /// Stops the runs of this executor gracefully, from any thread: starts nothing more and cancels
+    /// what runs; a run that was not awaited yet will start nothing. Once more: cancels again.
+    void stop() const { state_->stop(); }
+
+    /// What a run does when a node fails; `fail_fast` unless set.
+    TreeExecutor& on_error(ErrorPolicy policy) & noexcept {
+        state_->options.policy = policy;
+        return *this;
+    }
+    TreeExecutor&& on_error(ErrorPolicy policy) && noexcept { return std::move(on_error(policy)); }
+    /// At most so many nodes run at once. Throws `Error` for 0.
+    TreeExecutor& max_concurrency(std::size_t nodes) & {
+        if (nodes == 0) {
+            throw Error("executor " + detail::quoted(name()) +
+                        " cannot run with max_concurrency(0): no node could ever start");
+        }
+        state_->options.max_concurrency = nodes;
+        return *this;
+    }
+    TreeExecutor&& max_concurrency(std::size_t nodes) && {
+        return std::move(max_concurrency(nodes));
+    }
+    /// Whether the nodes' run times are taken; a clock read a node. On unless set.
+    TreeExecutor& timing(bool on) & noexcept {
+        state_->options.timing = on;
+        return *this;
+    }
+    TreeExecutor&& timing(bool on) && noexcept { return std::move(timing(on)); }
+    /// A text shown beside the name.
+    TreeExecutor& description(std::string text) & {
+        state_->description = std::move(text);
+        return *this;
+    }
+    TreeExecutor&& description(std::string text) && {
+        return std::move(description(std::move(text)));
+    }
+
+    [[nodiscard]] const std::string& name() const noexcept { return state_->options.name; }
+    [[nodiscard]] const std::string& description() const noexcept { return state_->description; }
+    /// The nodes that the executor was given.
+    [[nodiscard]] std::vector<AnyNode> roots() const { return state_->roots(); }
+    /// Of all nodes of a run those without children, in the order they are found. Linear.
+    [[nodiscard]] std::vector<AnyNode> leaves() const { return state_->leaves(); }
+    /// The failures of the last run, or so far of the one that is on.
+    [[nodiscard]] std::vector<NodeError> errors() const { return *state_->report->errors; }
+    /// What became of the last run; empty before the first has begun.
+    [[nodiscard]] RunReport report() const { return RunReport(state_->report); }
+
+    /// Calls `visit(parent, child)` for each edge of a run, parents in the order they are found.
+    template <class Visit>
+    void for_each_edge(Visit&& visit) const {
+        for (const AnyNode& node : state_->members()) {
+            for (const AnyNode& child : node.children()) visit(node, child);
+        }
+    }
+
+private:
+    std::shared_ptr<detail::ExecutorState> state_;
+};
+
+}  // namespace grafo
