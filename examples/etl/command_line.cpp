@@ -1,8 +1,8 @@
 #include "command_line.hpp"
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <cstdlib>
-#include <fmt/format.h>
 #include <string>
 #include <system_error>
 

@@ -18,7 +18,9 @@ json parse(const std::filesystem::path& file) {
     const File stream(std::fopen(file.c_str(), "rb"));
     if (stream == nullptr) throw_errno("read", file);
     try {
-        return json::parse(stream.get());
+        json customers = json::parse(stream.get());
+        if (customers.is_array()) return customers;
+        throw std::runtime_error(fmt::format("{} is not a list of customers", file.string()));
     } catch (const json::exception&) {
         if (std::ferror(stream.get()) != 0) throw_errno("read", file);
         throw;

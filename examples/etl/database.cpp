@@ -12,9 +12,8 @@ Database::Database(std::filesystem::path file, Mode mode)
         mode == Mode::read ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     if (sqlite3_open_v2(file_.c_str(), &handle_, flags, nullptr) != SQLITE_OK) {
         const int system_error = sqlite3_system_errno(handle_);
-        const std::string why = system_error != 0
-                                    ? std::generic_category().message(system_error)
-                                    : std::string(sqlite3_errmsg(handle_));
+        const std::string why = system_error != 0 ? std::generic_category().message(system_error)
+                                                  : std::string(sqlite3_errmsg(handle_));
         sqlite3_close(handle_);
         throw std::runtime_error(fmt::format("cannot open {}: {}", file_.string(), why));
     }

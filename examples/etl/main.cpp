@@ -73,7 +73,7 @@ int main(int argc, char** argv) {
         return 0;
     } catch (const RunError& error) {
         if (error.errors().empty()) {
-            fmt::print(stderr, "etl: stopped, {} is as it was before\n", files.out.string());
+            fmt::print(stderr, "etl: stopped, nothing was loaded into {}\n", files.out.string());
             return 130;
         }
         const NodeError& first = error.errors().front();

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "csv.hpp"
-#include "values.hpp"
 #include "progress.hpp"
 #include "rejects.hpp"
+#include "values.hpp"
 
 struct Order {
     Source source;

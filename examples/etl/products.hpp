@@ -1,7 +1,7 @@
 #pragma once
 #include <filesystem>
-#include <grafo/offload.hpp>
 #include <grafo/grafo.hpp>
+#include <grafo/offload.hpp>
 #include <string>
 #include <unordered_map>
 

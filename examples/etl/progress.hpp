@@ -13,8 +13,8 @@ struct Progress {
         : rows(rows_), done(done_), total(total_) {}
 };
 
-/// Shows progress on stdout: on a terminal in one line that is drawn again and again, else in a line
-/// of its own each time a node's rows have doubled.
+/// Shows progress on stdout: on a terminal in one line that is drawn again and again, else in a
+/// line of its own each time a node's rows have doubled.
 class ProgressLine {
 public:
     ProgressLine();

@@ -21,14 +21,16 @@ void print_report(const grafo::RunReport& run, const Checked<Sale>& sales, const
     for (const Reject& reject : sales.rejects) ++reasons[reject.reason];
     fmt::print("accepted {:>22}  in {}, table sales\n", format_count(sales.rows.size()),
                files.out.string());
-    fmt::print("rejected {:>22}  in {}\n", format_count(sales.rejects.size()), files.rejects.string());
+    fmt::print("rejected {:>22}  in {}\n", format_count(sales.rejects.size()),
+               files.rejects.string());
     for (const auto& [reason, n] : reasons) {
         fmt::print("  {:20} {:>8}\n", to_string(reason), format_count(n));
     }
 
     std::vector<std::pair<std::string, Cents>> countries(revenue.begin(), revenue.end());
-    std::stable_sort(countries.begin(), countries.end(),
-                     [](const auto& left, const auto& right) { return left.second > right.second; });
+    std::stable_sort(countries.begin(), countries.end(), [](const auto& left, const auto& right) {
+        return left.second > right.second;
+    });
     fmt::print("\nrevenue by country\n");
     for (const auto& [country, amount] : countries) {
         fmt::print("  {:12} {:>16}\n", country, format_cents(amount));

@@ -4,10 +4,10 @@
 #include <string>
 
 #include "customers.hpp"
-#include "values.hpp"
 #include "orders.hpp"
 #include "products.hpp"
 #include "rejects.hpp"
+#include "values.hpp"
 
 /// An order together with what its customer and its product tell about it.
 struct Sale {

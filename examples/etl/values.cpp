@@ -47,7 +47,8 @@ std::string format_count(std::size_t count) {
 }
 
 std::string format_cents(Cents cents) {
-    return fmt::format("{}.{:02}", format_count(static_cast<std::size_t>(cents / 100)), cents % 100);
+    return fmt::format("{}.{:02}", format_count(static_cast<std::size_t>(cents / 100)),
+                       cents % 100);
 }
 
 std::string format_date(Date date) {

@@ -316,6 +316,10 @@ struct LoopAccess {
     // Calls fn inside the loop, then waits for what it left behind.
     template <class F>
     static void finish(EventLoop& loop, F&& fn) {
+        if (LoopCore::current != nullptr) {  // it was refused to run in here: nothing to wait for
+            fn();
+            return;
+        }
         const EventLoop::Running running(loop);
         fn();
         loop.finish();

@@ -3,6 +3,7 @@
 #include <coroutine>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include <grafo/event_loop.hpp>
 
@@ -46,6 +47,7 @@ public:
         EventLoop& loop = EventLoop::current();
         if (relative_) until_ = after(loop.now(), duration_);
         const bool due = relative_ ? duration_.count() <= 0 : until_ <= loop.now();
+        never_ = until_ == EventLoop::TimePoint::max();
         if (!due) LoopAccess::timers(loop).reserve_one();
         switch (begin(coroutine)) {
             case Begin::cancelled: return false;
@@ -54,7 +56,7 @@ public:
         }
         if (due) {
             LoopAccess::core(loop).make_ready(*this);
-        } else {
+        } else if (!never_) {
             heap_ = &LoopAccess::timers(loop);
             heap_->insert(*this, until_);
         }
@@ -65,8 +67,8 @@ public:
 private:
     static bool on_ask(Waiter& waiter, Ask ask) {
         auto& self = static_cast<SleepAwaiter&>(waiter);
-        if (ask != Ask::cancel || self.position == not_queued) return false;
-        self.heap_->remove(self);
+        if (ask != Ask::cancel || (self.position == not_queued && !self.never_)) return false;
+        if (!std::exchange(self.never_, false)) self.heap_->remove(self);
         self.gave_up = true;
         LoopCore::current->make_ready(self);
         return true;
@@ -76,6 +78,7 @@ private:
     std::chrono::nanoseconds duration_{};
     TimerHeap* heap_ = nullptr;
     bool relative_ = false;
+    bool never_ = false;  // waits for the end of the clock: for a cancellation only
 };
 
 }  // namespace detail

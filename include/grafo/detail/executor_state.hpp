@@ -272,7 +272,11 @@ inline AsyncGenerator<Event> stream(std::shared_ptr<ExecutorState> state,
         co_await AwaitRun(*run, true);
         if (!run->has_event()) break;
         Event event = run->take_event();
-        co_yield event;
+        try {
+            co_yield event;
+        } catch (const Cancelled&) {
+            run->cancel_from_outside();  // the reader is ending: the run first
+        }
         run->release();
     }
     const RunReport report(run->report());

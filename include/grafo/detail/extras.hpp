@@ -44,6 +44,7 @@ struct Extras {
     bool collect = true;
     Task<> driver;                     // runs the callbacks, the timers and the body
     class NodeTimer* timer = nullptr;  // the running attempt's, to be stopped while parked
+    std::vector<NodeCore*> captured;   // debug builds: whose handles its callable holds
     WeakCell* weak = nullptr;          // what NodeRefs point to
 };
 

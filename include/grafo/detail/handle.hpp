@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/self_hold.hpp>
 
 namespace grafo::detail {
 
@@ -14,9 +15,10 @@ public:
     Handle() noexcept = default;
     explicit Handle(NodeCore* core) noexcept : core_(core) {
         if (core_ != nullptr) add_handle(*core_);
+        note();
     }
     Handle(const Handle& other) noexcept : Handle(other.core_) {}
-    Handle(Handle&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+    Handle(Handle&& other) noexcept : core_(std::exchange(other.core_, nullptr)) { note(); }
     Handle& operator=(const Handle& other) noexcept {
         Handle copy(other);
         std::swap(core_, copy.core_);
@@ -28,7 +30,15 @@ public:
         return *this;
     }
     ~Handle() {
-        if (core_ != nullptr) drop_handle(*core_);
+        if (core_ == nullptr) return;
+#ifndef NDEBUG
+        Graph* graph = core_->graph;
+        const bool may_self_hold = graph != nullptr && (graph->live > 1 || core_->handles > 1);
+        drop_handle(*core_);
+        if (may_self_hold) check_self_hold(*graph);
+#else
+        drop_handle(*core_);
+#endif
     }
 
     [[nodiscard]] NodeCore* core() const noexcept { return core_; }
@@ -37,6 +47,12 @@ public:
     friend bool operator==(const Handle& a, const Handle& b) noexcept { return a.core_ == b.core_; }
 
 private:
+    void note() noexcept {
+#ifndef NDEBUG
+        Captures::current().note(this, core_);
+#endif
+    }
+
     NodeCore* core_ = nullptr;
 };
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <grafo/detail/build.hpp>
+#include <grafo/detail/self_hold.hpp>
 #include <grafo/detail/slot.hpp>
 #include <grafo/node_context.hpp>
 
@@ -47,6 +48,23 @@ class NodeImpl final : public TypedCore<typename B::Output> {
 public:
     template <class F>
     explicit NodeImpl(std::in_place_t, F&& callable) : callable_(std::forward<F>(callable)) {}
+
+#ifndef NDEBUG
+    static void* operator new(std::size_t size) {
+        void* memory = ::operator new(size);
+        Captures& captures = Captures::current();
+        captures.begin = static_cast<std::byte*>(memory);
+        captures.end = captures.begin + size;
+        return memory;
+    }
+    static void operator delete(void* memory, std::size_t) noexcept { ::operator delete(memory); }
+    static void* operator new(std::size_t size, std::align_val_t alignment) {
+        return ::operator new(size, alignment);
+    }
+    static void operator delete(void* memory, std::size_t, std::align_val_t alignment) noexcept {
+        ::operator delete(memory, alignment);
+    }
+#endif
 
     template <std::size_t I>
     auto& slot() noexcept {

@@ -63,12 +63,12 @@ private:
 inline void check_fillable(const NodeCore& child, std::uint32_t param) {
     const ParamInfo& info = child.type().params[param];
     if (info.list) return;
-    const std::string where =
+    const InEdge* edge = child.find_edge(param);
+    if (edge == nullptr && !child.is_bound(param)) return;
+    const std::string what =
         "parameter " + quoted(info.name) + " of node " + quoted(child.id) + " is already ";
-    if (child.is_bound(param)) throw ForwardingOverrideError(where + "bound");
-    if (const InEdge* edge = child.find_edge(param); edge != nullptr) {
-        throw ForwardingOverrideError(where + "forwarded into by node " + quoted(edge->parent->id));
-    }
+    throw ForwardingOverrideError(
+        what + (edge != nullptr ? "forwarded into by node " + quoted(edge->parent->id) : "bound"));
 }
 
 // A move-only output can be moved out once.
