@@ -31,6 +31,9 @@ public:
     // NOLINTNEXTLINE(google-explicit-constructor): TreeExecutor e = {a, b} reads well
     TreeExecutor(N&&... nodes)
         : TreeExecutor(std::string_view("TreeExecutor"), NodeList(std::forward<N>(nodes)...)) {}
+    /// The same, from a list in braces.
+    explicit TreeExecutor(NodeList nodes)
+        : TreeExecutor(std::string_view("TreeExecutor"), std::move(nodes)) {}
     /// From a name, which reports and errors carry, and the nodes. Throws `Error` if there are
     /// none, or an empty handle among them.
     TreeExecutor(std::string_view name, NodeList nodes)

@@ -260,6 +260,7 @@ public:
         }
         if (!has(parent)) join(parent);
         if (!touch_without_last(child) || is_settled(child)) return;
+        if (is_last_parent(parent, child)) child.blocked = false;
         ++child.pending;
         if (child.state == NodeState::ready) child.state = NodeState::pending;
         if (is_settled(parent)) deliver(parent, parent.out[parent.out.size() - 1]);
@@ -283,7 +284,10 @@ public:
                 task.cancel();
             });
         }
-        if (!delivered && !is_settled(child)) count_down(child);
+        if (!delivered && !is_settled(child)) {
+            if (is_last_parent(parent, child)) child.blocked = true;  // cut off: it will be skipped
+            count_down(child);
+        }
         schedule();
     }
 
@@ -300,6 +304,13 @@ private:
     static std::uint32_t next_stamp() noexcept {
         static std::atomic<std::uint32_t> last{0};
         return last.fetch_add(1, std::memory_order_relaxed) + 1;
+    }
+
+    [[nodiscard]] static bool is_last_parent(const NodeCore& parent, const NodeCore& child) noexcept {
+        for (const InEdge& edge : child.in) {
+            if (edge.parent != &parent) return false;
+        }
+        return true;
     }
 
     // ---- the loop of the run ------------------------------------------------------------------
@@ -550,6 +561,9 @@ private:
     }
 
     void skip_blocked(NodeCore& node) {
+        if (node.in.empty()) {
+            node.need_extras().skip_reason = "it was disconnected from its parents";
+        }
         for (const InEdge& edge : node.in) {
             if (edge.parent->state == NodeState::completed) continue;
             node.need_extras().skip_reason =
