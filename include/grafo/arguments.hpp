@@ -1,6 +1,6 @@
 #pragma once
 #include <cstddef>
-#include <ranges>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -29,8 +29,12 @@ struct FixedString {
     char characters[N]{};
 };
 
+// What a range-for goes over, without the cost of <ranges>.
 template <class T>
-concept NodeRange = std::ranges::input_range<T> && NodeHandle<std::ranges::range_reference_t<T>>;
+concept NodeRange = requires(T& range) {
+    { *std::begin(range) } -> NodeHandle;
+    std::end(range);
+};
 
 }  // namespace detail
 

@@ -260,6 +260,7 @@ inline Task<RunReport> execute(std::shared_ptr<ExecutorState> state, ExecutorSta
                                bool throwing) {
     const RunHolder run(*state, ticket.control(), false);
     co_await AwaitRun(*run, false);
+    if (run->fatal() != nullptr) std::rethrow_exception(run->fatal());
     RunReport report(run->report());
     if (throwing) report.throw_if_failed();
     co_return report;
@@ -279,6 +280,7 @@ inline AsyncGenerator<Event> stream(std::shared_ptr<ExecutorState> state,
         }
         run->release();
     }
+    if (run->fatal() != nullptr) std::rethrow_exception(run->fatal());
     const RunReport report(run->report());
     report.throw_if_failed();
 }

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -181,7 +183,7 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
 }
 
 // Takes care of edges that are gone: what no handle holds any more is freed.
-inline void settle_cuts(std::vector<std::pair<NodeCore*, NodeCore*>> cuts) {
+inline void settle_cuts(const std::vector<std::pair<NodeCore*, NodeCore*>>& cuts) {
     std::vector<Graph*> graphs;
     for (const auto& [a, b] : cuts) split_if_cut(*a, *b);
     const std::uint32_t mark = Graph::next_mark();
@@ -195,11 +197,15 @@ inline void settle_cuts(std::vector<std::pair<NodeCore*, NodeCore*>> cuts) {
     }
 }
 
-inline void edge_gone(NodeCore& a, NodeCore& b) {
-    if (a.graph->pins > 0) {
-        a.graph->cuts.emplace_back(&a, &b);
-    } else {
-        settle_cuts({{&a, &b}});
+// Without memory to find out what was cut off, that lives as long as the graph it was part of.
+inline void edge_gone(NodeCore& a, NodeCore& b) noexcept {
+    try {
+        if (a.graph->pins > 0) {
+            a.graph->cuts.emplace_back(&a, &b);
+        } else {
+            settle_cuts({{&a, &b}});
+        }
+    } catch (const std::bad_alloc&) {
     }
 }
 
@@ -229,7 +235,11 @@ public:
         if (last->live == 0) {
             free_graph(last);
         } else if (!last->cuts.empty()) {
-            settle_cuts(std::exchange(last->cuts, {}));
+            const std::vector<std::pair<NodeCore*, NodeCore*>> cuts = std::exchange(last->cuts, {});
+            try {
+                settle_cuts(cuts);
+            } catch (const std::bad_alloc&) {  // as in edge_gone
+            }
         }
     }
     [[nodiscard]] Graph& graph() const noexcept {

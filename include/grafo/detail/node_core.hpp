@@ -105,8 +105,8 @@ public:
     [[nodiscard]] virtual NodeState state_of(const NodeCore& node) const noexcept = 0;
     // About to change the edges of a node: keep those it has for the end of the run.
     virtual void before_change(NodeCore& node) = 0;
-    // The last out-edge of the parent is new.
-    virtual void edge_added(NodeCore& parent, NodeCore& child) = 0;
+    // The parent has a new out-edge.
+    virtual void edge_added(NodeCore& parent, const OutEdge& edge) = 0;
     // An edge is about to go; `position` among the parent's out-edges.
     virtual void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) = 0;
     // A graph is about to be merged into one of this run.

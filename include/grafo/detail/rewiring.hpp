@@ -25,8 +25,10 @@ public:
         kept_.push_back(Kept{&node, node.out, node.in});
         node.rewired = true;
     }
-    // The node became part of the run while it was on.
-    void join(NodeCore& node) { joined_.push_back(&node); }
+    // The nodes became part of the run while it was on.
+    void join(const std::vector<NodeCore*>& nodes) {
+        joined_.insert(joined_.end(), nodes.begin(), nodes.end());
+    }
 
     [[nodiscard]] const SmallVector<InEdge>* original(const NodeCore& node) const noexcept {
         if (!node.rewired) return nullptr;
@@ -49,7 +51,7 @@ public:
             for (const InEdge& edge : node.in) {
                 Forward* forward = edge.forward;
                 if (forward != nullptr && forward->owned() && !forward->saved) delete forward;
-                if (edge.parent->mark != mark) node.graph->cuts.emplace_back(edge.parent, &node);
+                if (edge.parent->mark != mark) edge_gone(*edge.parent, node);
             }
             node.in.swap(kept.in);
             node.out.swap(kept.out);

@@ -98,8 +98,9 @@ public:
             report_->pins.push_back(GraphPin(*graph));
             graph->runs.reserve(graph->runs.size() + 1);
         }
-        for (Graph* graph : plan.graphs) graph->runs.push_back(this);
         report_->name = options_.name;
+        for (Graph* graph : plan.graphs)
+            graph->runs.push_back(this);  // nothing throws from here on
         started_ = loop_.now();
         boundary_ = started_;
         core_.waiting.push_back(*this);
@@ -115,6 +116,9 @@ public:
     [[nodiscard]] bool ended() const noexcept { return ended_; }
     [[nodiscard]] bool has_event() const noexcept { return !events_.empty(); }
     [[nodiscard]] const std::shared_ptr<ReportData>& report() const noexcept { return report_; }
+
+    // What the run itself ran into, out of memory say; its nodes were cancelled for it.
+    [[nodiscard]] const std::exception_ptr& fatal() const noexcept { return fatal_; }
 
     // The next event, which the reader then holds. Its chunk is taken by `release`.
     [[nodiscard]] Event take_event() {
@@ -192,8 +196,8 @@ public:
         }
         node.collect_chunk(item);
         if (options_.streaming) {
-            park(node);
             events_.push_back(Record{EventKind::chunk, &node, item, nullptr});
+            park(node);
             wake_reader();
             return true;
         }
@@ -253,7 +257,8 @@ public:
         return rewiring_.original(node);
     }
 
-    void edge_added(NodeCore& parent, NodeCore& child) override {
+    void edge_added(NodeCore& parent, const OutEdge& edge) override {
+        NodeCore& child = *edge.child;
         if (!has(child)) {
             join(child);
             return;
@@ -263,7 +268,7 @@ public:
         if (is_last_parent(parent, child)) child.blocked = false;
         ++child.pending;
         if (child.state == NodeState::ready) child.state = NodeState::pending;
-        if (is_settled(parent)) deliver(parent, parent.out[parent.out.size() - 1]);
+        if (is_settled(parent)) deliver(parent, edge);
         schedule();
     }
 
@@ -306,7 +311,8 @@ private:
         return last.fetch_add(1, std::memory_order_relaxed) + 1;
     }
 
-    [[nodiscard]] static bool is_last_parent(const NodeCore& parent, const NodeCore& child) noexcept {
+    [[nodiscard]] static bool is_last_parent(const NodeCore& parent,
+                                             const NodeCore& child) noexcept {
         for (const InEdge& edge : child.in) {
             if (edge.parent != &parent) return false;
         }
@@ -329,8 +335,21 @@ private:
         self.unref();
     }
 
-    // True if there is more to do than was done.
-    bool work() {
+    // True if there is more to do than was done. The user's code throws into its node; what comes
+    // out here is the run's own trouble.
+    bool work() noexcept {
+        try {
+            return work_on();
+        } catch (...) {
+            if (fatal_ == nullptr) fatal_ = std::current_exception();
+            executing_ = nullptr;
+            settling_ = nullptr;
+            stopping_ = true;
+            cancel_active();
+            return true;
+        }
+    }
+    bool work_on() {
         for (int budget = 128; budget > 0; --budget) {
             if (dropped_ || frozen_) {
                 let_finished_go();
@@ -340,6 +359,12 @@ private:
                 finish(*finished);
             } else if (!finished_edges_.empty()) {
                 finish_edge(finished_edges_.front());
+            } else if (fatal_ != nullptr) {
+                while (NodeCore* node = ready_.pop()) {
+                    if (node->phase == Phase::parked) resume_parked(*node);
+                }
+                if (active_.empty() && finished_.empty() && edge_tasks_.empty()) end();
+                if (finished_.empty()) return false;
             } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
                 begin(*ready_.pop());
             } else {
@@ -425,12 +450,13 @@ private:
             settle(node, NodeState::cancelled);
             return;
         }
+        if (active_.size() == active_.capacity()) active_.reserve(active_.size() * 2 + 16);
+        if (options_.streaming) tell(EventKind::started, node);
         node.state = NodeState::running;
         node.phase = Phase::body;
         node.running = true;
         node.called = true;
         if (options_.timing) node.runtime = boundary().time_since_epoch();
-        if (options_.streaming) tell(EventKind::started, node);
         ++slots_;
         executing_ = &node;
         std::coroutine_handle<> body;
@@ -509,6 +535,11 @@ private:
                 if (edge.forward != nullptr && edge.forward->owned()) edge.forward->reset();
             }
         }
+        if (fatal_ != nullptr) {
+            node.clear_output();
+            node.state = NodeState::cancelled;
+            return;
+        }
         if (error == nullptr && (node.flags & Context::cancelled) == 0) {
             settle(node, NodeState::completed);
             return;
@@ -552,6 +583,7 @@ private:
     }
 
     void fail(NodeCore& node) {
+        node.state = NodeState::failed;
         report_->errors->push_back(make_node_error(node));
         settle(node, NodeState::failed);
         if (options_.policy == ErrorPolicy::fail_fast && !stopping_) {
@@ -741,20 +773,23 @@ private:
         std::vector<NodeCore*> joined;
         const auto add = [&](NodeCore& node) {
             if (has(node)) return;
-            node.plan = plan_id_;
             joined.push_back(&node);
+            node.plan = plan_id_;
         };
-        add(first);
-        for (std::size_t i = 0; i < joined.size(); ++i) {
-            for (const OutEdge& edge : joined[i]->out) add(*edge.child);
+        try {
+            add(first);
+            for (std::size_t i = 0; i < joined.size(); ++i) {
+                for (const OutEdge& edge : joined[i]->out) add(*edge.child);
+            }
+            for (std::size_t i = 0; i < joined.size(); ++i) {
+                for (const InEdge& edge : joined[i]->in) add(*edge.parent);
+            }
+            rewiring_.join(joined);
+        } catch (...) {
+            for (NodeCore* node : joined) node->plan = 0;
+            throw;
         }
-        for (std::size_t i = 0; i < joined.size(); ++i) {
-            for (const InEdge& edge : joined[i]->in) add(*edge.parent);
-        }
-        for (NodeCore* node : joined) {
-            reset(*node);
-            rewiring_.join(*node);
-        }
+        for (NodeCore* node : joined) reset(*node);
         for (NodeCore* node : joined) {
             if (node->in.empty()) make_ready(*node);
             const std::uint32_t mark = Graph::next_mark();
@@ -772,8 +807,12 @@ private:
     // ---- the end ------------------------------------------------------------------------------
 
     void end() {
-        fail_stuck();
-        if (!finished_.empty()) return schedule_again();
+        if (fatal_ != nullptr) {
+            mark_unsettled();
+        } else {
+            fail_stuck();
+            if (!finished_.empty()) return schedule_again();
+        }
         ended_ = true;
         report_->elapsed = loop_.now() - started_;
         leave();
@@ -912,6 +951,7 @@ private:
     std::deque<Record> events_;
     Waiter* waiter_ = nullptr;     // the coroutine that awaits the end, or the next event
     Context* awaiting_ = nullptr;  // its context, also when it has been woken already
+    std::exception_ptr fatal_;
     Rewiring rewiring_;
     EventLoop::TimePoint started_{};
     EventLoop::TimePoint boundary_{};

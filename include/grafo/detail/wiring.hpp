@@ -119,6 +119,24 @@ inline RunHooks* before_change(NodeCore& parent, NodeCore& child) {
     return run;
 }
 
+// Takes back the last edge that connect_nodes made between the two.
+inline void undo_connect(NodeCore& parent, NodeCore& child, Forward* forward) noexcept {
+    const bool evaluated = forward != nullptr && forward->evaluated();
+    for (std::uint32_t i = parent.out.size(); i-- > 0;) {
+        if (parent.out[i].child != &child || (evaluated && parent.out[i].forward != forward))
+            continue;
+        parent.out.erase(i);
+        break;
+    }
+    for (std::uint32_t i = child.in.size(); i-- > 0;) {
+        if (child.in[i].parent != &parent || child.in[i].forward != forward) continue;
+        child.in.erase(i);
+        break;
+    }
+    if (forward != nullptr && forward->owned()) delete forward;
+    edge_gone(parent, child);
+}
+
 // One more edge. Either happens whole or not at all; takes over the forward.
 inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward,
                           std::uint32_t param) {
@@ -133,24 +151,21 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
     merge_graphs(parent, child);
     RunHooks* run = before_change(parent, child);
     Forward* given = forward.release();
-    const bool evaluated = given != nullptr && given->evaluated();
-    parent.out.push_back(OutEdge{&child, evaluated ? given : nullptr});
+    const OutEdge edge{&child, given != nullptr && given->evaluated() ? given : nullptr};
+    parent.out.push_back(edge);
     child.in.push_back(InEdge{&parent, given, param});
     if (given != nullptr && given->owned()) child.owns_forwards = true;
-    if (parent.extras != nullptr && !parent.extras->on_connect.empty()) {
-        try {
+    try {
+        if (parent.extras != nullptr) {
             for (std::size_t i = 0; i < parent.extras->on_connect.size(); ++i) {
                 static_cast<void>(parent.extras->on_connect[i]->call(parent));
             }
-        } catch (...) {
-            parent.out.pop_back();
-            child.in.pop_back();
-            if (given != nullptr && given->owned()) delete given;
-            edge_gone(parent, child);
-            throw;
         }
+        if (run != nullptr) run->edge_added(parent, edge);
+    } catch (...) {
+        undo_connect(parent, child, given);
+        throw;
     }
-    if (run != nullptr) run->edge_added(parent, child);
 }
 
 inline void disconnect_nodes(NodeCore& parent, NodeCore& child) {
