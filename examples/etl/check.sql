@@ -13,9 +13,10 @@ FROM json_each(readfile('customers.json'));
 -- A row begins one line after the one before it, and a line later for each newline in that.
 CREATE TABLE lines AS
 SELECT rowid AS row,
-       2 + coalesce(sum(1 + length(ifnull(note, '')) - length(replace(ifnull(note, ''), char(10), '')))
-                    OVER (ORDER BY rowid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS line
-FROM clean;
+       2 + coalesce(sum(1 + length(note) - length(replace(note, char(10), '')))
+                    OVER before, 0) AS line
+FROM (SELECT rowid, ifnull(note, '') AS note FROM clean)
+WINDOW before AS (ORDER BY rowid ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING);
 
 CREATE TABLE typed AS
 SELECT raw.rowid AS row, raw.*,

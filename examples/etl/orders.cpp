@@ -2,6 +2,7 @@
 
 #include <utf8.h>
 
+#include <algorithm>
 #include <iterator>
 #include <optional>
 #include <system_error>
@@ -26,9 +27,8 @@ std::optional<Reason> parse_order(CsvRow& row, Order& order) {
     if (row.unclosed) return Reason::unclosed_quote;
     if (fields.size() < field_count) return Reason::missing_field;
     if (fields.size() > field_count) return Reason::extra_field;
-    for (int field = id; field < note; ++field) {
-        if (fields[field].empty()) return Reason::missing_field;
-    }
+    const auto is_empty = [](const std::string& field) { return field.empty(); };
+    if (std::any_of(fields.begin(), fields.begin() + note, is_empty)) return Reason::missing_field;
     const auto count = parse_count(fields[quantity]);
     const auto cents = parse_cents(fields[discount]);
     if (!count || *count < 1 || *count > highest_quantity || !cents) return Reason::bad_number;

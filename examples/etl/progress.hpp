@@ -6,11 +6,11 @@
 /// A chunk: how far a node has come.
 struct Progress {
     std::size_t rows;
-    std::size_t done;   // in the unit of `total`
+    std::size_t done;   // of total, in any unit
     std::size_t total;  // 0: unknown
 
-    Progress(std::size_t rows_, std::size_t done_, std::size_t total_)
-        : rows(rows_), done(done_), total(total_) {}
+    Progress(std::size_t row_count, std::size_t amount, std::size_t whole)
+        : rows(row_count), done(amount), total(whole) {}
 };
 
 /// Shows progress on stdout: on a terminal in one line that is drawn again and again, else in a

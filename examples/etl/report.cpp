@@ -28,9 +28,8 @@ void print_report(const grafo::RunReport& run, const Checked<Sale>& sales, const
     }
 
     std::vector<std::pair<std::string, Cents>> countries(revenue.begin(), revenue.end());
-    std::stable_sort(countries.begin(), countries.end(), [](const auto& left, const auto& right) {
-        return left.second > right.second;
-    });
+    std::sort(countries.begin(), countries.end(),
+              [](const auto& left, const auto& right) { return left.second > right.second; });
     fmt::print("\nrevenue by country\n");
     for (const auto& [country, amount] : countries) {
         fmt::print("  {:12} {:>16}\n", country, format_cents(amount));

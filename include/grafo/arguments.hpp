@@ -29,6 +29,11 @@ struct FixedString {
     char characters[N]{};
 };
 
+// Without a default constructor, `"xs"_args = {}` can only mean a list of no nodes.
+struct Named {
+    constexpr explicit Named() noexcept {}
+};
+
 // What a range-for goes over, without the cost of <ranges>.
 template <class T>
 concept NodeRange = requires(T& range) {
@@ -82,7 +87,7 @@ struct BoundArg {
 /// A parameter by its name: open as it stands (`"x"_a`), or with a value, a callable, a node.
 template <detail::FixedString Name>
 struct Arg {
-    constexpr Arg() noexcept {}
+    constexpr explicit Arg(detail::Named) noexcept {}
     static constexpr std::string_view name() noexcept { return Name.view(); }
 
     /// Binds a copy of the value; arrays and functions decay.
@@ -126,7 +131,7 @@ struct FilledArgs {
 /// they are connected.
 template <detail::FixedString Name>
 struct Args {
-    constexpr Args() noexcept {}
+    constexpr explicit Args(detail::Named) noexcept {}
     static constexpr std::string_view name() noexcept { return Name.view(); }
 
     /// Fills it from nodes whose types the compiler checks.
@@ -149,11 +154,11 @@ template <class... N>
 
 /// `arg<"x">` is `"x"_a` without the literal.
 template <detail::FixedString Name>
-inline constexpr Arg<Name> arg{};
+inline constexpr Arg<Name> arg{detail::Named()};
 
 /// `args<"xs">` is `"xs"_args` without the literal.
 template <detail::FixedString Name>
-inline constexpr Args<Name> args{};
+inline constexpr Args<Name> args{detail::Named()};
 
 /// A parameter whose name is known at run time; made by `forward_as`.
 class ForwardAs {
@@ -181,12 +186,12 @@ inline namespace literals {
 /// A named parameter: `"x"_a`, or with a value `"x"_a = v`.
 template <detail::FixedString Name>
 constexpr Arg<Name> operator""_a() noexcept {
-    return Arg<Name>();
+    return Arg<Name>(detail::Named());
 }
 /// A named list parameter: `"xs"_args`.
 template <detail::FixedString Name>
 constexpr Args<Name> operator""_args() noexcept {
-    return Args<Name>();
+    return Args<Name>(detail::Named());
 }
 }  // namespace literals
 

@@ -52,7 +52,7 @@ public:
     /// Throws `RunError` unless `ok()`.
     void throw_if_failed() const {
         if (ok()) return;
-        std::string what = "run " + detail::quoted(data_->name);
+        std::string what = "run " + detail::in_quotes(data_->name);
         if (data_->errors->empty()) {
             what += " was stopped";
         } else {

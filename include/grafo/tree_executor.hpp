@@ -71,7 +71,7 @@ public:
     /// At most so many nodes run at once. Throws `Error` for 0.
     TreeExecutor& max_concurrency(std::size_t nodes) & {
         if (nodes == 0) {
-            throw Error("executor " + detail::quoted(name()) +
+            throw Error("executor " + detail::in_quotes(name()) +
                         " cannot run with max_concurrency(0): no node could ever start");
         }
         state_->options.max_concurrency = nodes;

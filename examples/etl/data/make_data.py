@@ -3,7 +3,7 @@
 
 The same bytes every time for the CSV and the JSON; for the SQLite file the same content, as its
 header carries SQLite's version. 1 % of the orders are broken on purpose, each in one way.
---orders N makes another number of orders, for a bigger run: make_data.py --orders 1000000 /tmp/big
+--orders N makes another number of orders, for a bigger run: make_data.py --orders 1000000 big
 """
 
 import argparse

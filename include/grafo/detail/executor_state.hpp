@@ -76,11 +76,11 @@ public:
     ExecutorState(std::string name, NodeList nodes) : given_(std::move(nodes)) {
         options.name = std::move(name);
         if (given_.size() == 0) {
-            throw Error("executor " + quoted(options.name) + " was given no nodes");
+            throw Error("executor " + in_quotes(options.name) + " was given no nodes");
         }
         for (const Handle& handle : given_) {
             if (handle.core() == nullptr) {
-                throw Error("executor " + quoted(options.name) + " was given an empty AnyNode");
+                throw Error("executor " + in_quotes(options.name) + " was given an empty AnyNode");
             }
         }
     }

@@ -27,6 +27,7 @@ public:
     std::uint32_t pins = 0;
     std::uint32_t planned_by = 0;  // the plan that is valid for the wiring as it is; 0: none
     std::uint32_t mark = 0;        // of the last traversal
+    Graph* next_found = nullptr;   // in settle_cuts
     Graph* merged_into = nullptr;  // then this is only what older pins point to
     std::vector<std::pair<NodeCore*, NodeCore*>> cuts;  // edges removed while pinned
 
@@ -182,22 +183,29 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
     static_cast<void>(part.release());  // owned by its nodes' handles
 }
 
-// Takes care of edges that are gone: what no handle holds any more is freed.
-inline void settle_cuts(const std::vector<std::pair<NodeCore*, NodeCore*>>& cuts) {
-    std::vector<Graph*> graphs;
-    for (const auto& [a, b] : cuts) split_if_cut(*a, *b);
+// Takes care of edges that are gone: what no handle holds any more is freed. Without memory to find
+// out what was cut off, that lives as long as the graph it was part of.
+inline void settle_cuts(const std::vector<std::pair<NodeCore*, NodeCore*>>& cuts) noexcept {
+    for (const auto& [a, b] : cuts) {
+        try {
+            split_if_cut(*a, *b);
+        } catch (const std::bad_alloc&) {
+        }
+    }
+    Graph* found = nullptr;
     const std::uint32_t mark = Graph::next_mark();
     for (const auto& [a, b] : cuts) {
         for (NodeCore* node : {a, b}) {
-            if (std::exchange(node->graph->mark, mark) != mark) graphs.push_back(node->graph);
+            if (std::exchange(node->graph->mark, mark) == mark) continue;
+            node->graph->next_found = std::exchange(found, node->graph);
         }
     }
-    for (Graph* graph : graphs) {
+    while (found != nullptr) {
+        Graph* graph = std::exchange(found, found->next_found);
         if (graph->live == 0 && graph->pins == 0) free_graph(graph);
     }
 }
 
-// Without memory to find out what was cut off, that lives as long as the graph it was part of.
 inline void edge_gone(NodeCore& a, NodeCore& b) noexcept {
     try {
         if (a.graph->pins > 0) {
@@ -205,7 +213,7 @@ inline void edge_gone(NodeCore& a, NodeCore& b) noexcept {
         } else {
             settle_cuts({{&a, &b}});
         }
-    } catch (const std::bad_alloc&) {
+    } catch (const std::bad_alloc&) {  // as in settle_cuts
     }
 }
 
@@ -236,10 +244,7 @@ public:
             free_graph(last);
         } else if (!last->cuts.empty()) {
             const std::vector<std::pair<NodeCore*, NodeCore*>> cuts = std::exchange(last->cuts, {});
-            try {
-                settle_cuts(cuts);
-            } catch (const std::bad_alloc&) {  // as in edge_gone
-            }
+            settle_cuts(cuts);
         }
     }
     [[nodiscard]] Graph& graph() const noexcept {

@@ -33,8 +33,8 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
 // The cycle that leads through `node`, following parents that were seen with `mark`.
 [[nodiscard]] inline std::string cycle_text(const std::vector<const NodeCore*>& cycle) {
     std::string text;
-    for (const NodeCore* node : cycle) text += quoted(node->id) + " -> ";
-    return text + quoted(cycle.front()->id);
+    for (const NodeCore* node : cycle) text += in_quotes(node->id) + " -> ";
+    return text + in_quotes(cycle.front()->id);
 }
 
 // The longest path down to the node, over the edges made outside of runs. Without recursion:
@@ -65,7 +65,7 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
                     cycle.push_back(stack[i].node);
                     if (stack[i].node == &parent) break;
                 }
-                throw CycleError("node " + quoted(node.id) +
+                throw CycleError("node " + in_quotes(node.id) +
                                  " has no level, for the edges form a cycle: " + cycle_text(cycle));
             }
             if (parent.mark == closed) {
@@ -128,7 +128,7 @@ inline void update_driver(NodeCore& node) noexcept {
 template <class T>
 [[nodiscard]] const Handle& checked_handle(const Handle& handle) {
     if (handle.core() != nullptr && handle.core()->type().output != type_id<T>()) {
-        throw ForwardingTypeError("node " + quoted(handle.core()->id) + " gives " +
+        throw ForwardingTypeError("node " + in_quotes(handle.core()->id) + " gives " +
                                   type_name(handle.core()->type().output) + ", not " +
                                   type_name(type_id<T>()));
     }

@@ -59,7 +59,7 @@ namespace grafo::detail {
     failure->node = AnyNode(node);
     failure->path = path_to(node);
     failure->attempts = node.attempts();
-    std::string what = "node " + quoted(node.id) + " failed: " + exception_text(node.error);
+    std::string what = "node " + in_quotes(node.id) + " failed: " + exception_text(node.error);
     if (failure->path.size() > 1) what += " (path: " + path_text(failure->path) + ")";
     try {
         std::rethrow_exception(node.error);
@@ -71,7 +71,7 @@ namespace grafo::detail {
 inline void throw_output_unavailable(NodeCore& node, TypeId wanted) {
     const NodeState state = state_of(node);
     if (state == NodeState::failed && node.error != nullptr) throw make_node_error(node);
-    std::string what = "node " + quoted(node.id) + " has no output: ";
+    std::string what = "node " + in_quotes(node.id) + " has no output: ";
     if (state != NodeState::completed) {
         what += "it is ";
         what += state_name(state);
@@ -87,7 +87,7 @@ inline void throw_output_unavailable(NodeCore& node, TypeId wanted) {
         for (const OutEdge& out : node.out) {
             for (const InEdge& in : out.child->in) {
                 if (in.parent == &node && in.forward != nullptr && in.forward->takes()) {
-                    takers = "node " + quoted(out.child->id);
+                    takers = "node " + in_quotes(out.child->id);
                 }
             }
         }

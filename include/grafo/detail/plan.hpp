@@ -23,8 +23,8 @@ struct Plan {
 inline void throw_missing(const NodeCore& node, std::uint32_t param) {
     const ParamInfo& info = node.type().params[param];
     throw MissingArgumentError(
-        (info.list ? "list parameter " : "parameter ") + quoted(info.name) + " of node " +
-        quoted(node.id) +
+        (info.list ? "list parameter " : "parameter ") + in_quotes(info.name) + " of node " +
+        in_quotes(node.id) +
         " is filled by nobody: bind it or forward a parent's output into it (a move-only value is "
         "spent by the run that moved it)");
 }
@@ -36,8 +36,8 @@ inline void check_arguments(const NodeCore& node) {
     }
     for (const InEdge& edge : node.in) {
         if (edge.forward == nullptr || edge.parent->collects()) continue;
-        throw ForwardingTypeError("node " + quoted(edge.parent->id) +
-                                  " forwards its chunks to node " + quoted(node.id) +
+        throw ForwardingTypeError("node " + in_quotes(edge.parent->id) +
+                                  " forwards its chunks to node " + in_quotes(node.id) +
                                   ", but collect(false) keeps none");
     }
 }
@@ -83,7 +83,7 @@ inline void check_arguments(const NodeCore& node) {
 inline void check_free(const Plan& plan) {
     for (const NodeCore* node : plan.nodes) {
         if (run_of(*node) == nullptr) continue;
-        throw SafeExecutionError("node " + quoted(node->id) +
+        throw SafeExecutionError("node " + in_quotes(node->id) +
                                  " is in a run that has not ended: it cannot be run again yet");
     }
 }

@@ -599,7 +599,7 @@ private:
         for (const InEdge& edge : node.in) {
             if (edge.parent->state == NodeState::completed) continue;
             node.need_extras().skip_reason =
-                "parent " + quoted(edge.parent->id) + " " +
+                "parent " + in_quotes(edge.parent->id) + " " +
                 (edge.parent->state == NodeState::failed ? "" : "was ") +
                 state_name(edge.parent->state);
             break;
@@ -687,8 +687,8 @@ private:
     // Nests the exception that is being handled.
     static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child) {
         try {
-            std::throw_with_nested(Error("the transform of the edge " + quoted(parent.id) + " -> " +
-                                         quoted(child.id) +
+            std::throw_with_nested(Error("the transform of the edge " + in_quotes(parent.id) +
+                                         " -> " + in_quotes(child.id) +
                                          " threw: " + exception_text(std::current_exception())));
         } catch (...) {
             return std::current_exception();
@@ -762,7 +762,7 @@ private:
     static void describe(WaitList& list, std::string& names) {
         for (const NodeCore* node : static_cast<Run&>(list).active_) {
             if (!names.empty()) names += ", ";
-            names += quoted(node->id);
+            names += in_quotes(node->id);
         }
     }
 
@@ -826,7 +826,7 @@ private:
             if (!has(*node) || is_settled(*node) || node->phase != Phase::idle) continue;
             touch(*node);
             node->error = std::make_exception_ptr(
-                CycleError("node " + quoted(node->id) +
+                CycleError("node " + in_quotes(node->id) +
                            " waits for itself: the edges made during the run form a cycle"));
             node->phase = Phase::finished;
             finished_.push(*node);

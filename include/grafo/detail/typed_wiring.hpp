@@ -40,9 +40,9 @@ using ChildOf = typename HandleTraits<C>::Sig;
                                           const NodeCore& child, std::uint32_t param) {
     const ParamInfo& info = child.type().params[param];
     const std::string name(info.name);
-    std::string what = "node " + quoted(parent.id) + " gives " + type_name(given) + ", but ";
+    std::string what = "node " + in_quotes(parent.id) + " gives " + type_name(given) + ", but ";
     what += info.list ? "an element of list parameter " : "parameter ";
-    what += quoted(name) + " of node " + quoted(child.id) + " takes " + type_name(info.type);
+    what += in_quotes(name) + " of node " + in_quotes(child.id) + " takes " + type_name(info.type);
     what +=
         "; between nodes whose types are known only at run time they must be the same: forward ";
     what += "what a transform makes of it, connect(child, \"" + name + "\"_a = transform)";
@@ -128,12 +128,12 @@ struct TypedWiring {
             if (fits.get() == nullptr) continue;
             found = i;
             ++count;
-            fitting += (count > 1 ? ", " : "") + quoted(type.params[i].name);
+            fitting += (count > 1 ? ", " : "") + in_quotes(type.params[i].name);
         }
         if (count != 1) {
             throw AutoForwardError(
-                "node " + quoted(parent.id) + " gives " + type_name(parent.type().output) +
-                ", and node " + quoted(child.id) +
+                "node " + in_quotes(parent.id) + " gives " + type_name(parent.type().output) +
+                ", and node " + in_quotes(child.id) +
                 (count == 0 ? " has no open parameter that takes it (" + list_params(child) + ")"
                             : " has several open parameters that take it: " + fitting +
                                   "; name one of them"));
@@ -238,9 +238,9 @@ void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
     const auto check = [&node](std::uint32_t param) {
         require_idle(node, "to bind an argument of");
         if (const InEdge* edge = node.find_edge(param); edge != nullptr) {
-            throw ForwardingOverrideError("parameter " + quoted(Name.view()) + " of node " +
-                                          quoted(node.id) + " is already forwarded into by node " +
-                                          quoted(edge->parent->id));
+            throw ForwardingOverrideError(
+                "parameter " + in_quotes(Name.view()) + " of node " + in_quotes(node.id) +
+                " is already forwarded into by node " + in_quotes(edge->parent->id));
         }
     };
     if constexpr (std::is_same_v<Sig, Erased>) {
@@ -250,8 +250,9 @@ void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
         Given value(std::move(argument.value));
         if (!node.bind_erased(param, type_id<Given>(), &value)) {
             throw ForwardingTypeError(
-                "parameter " + quoted(Name.view()) + " of node " + quoted(node.id) + " takes " +
-                type_name(node.type().params[param].type) + ", not " + type_name(type_id<Given>()) +
+                "parameter " + in_quotes(Name.view()) + " of node " + in_quotes(node.id) +
+                " takes " + type_name(node.type().params[param].type) + ", not " +
+                type_name(type_id<Given>()) +
                 "; between types known only at run time they must be the same");
         }
     } else {

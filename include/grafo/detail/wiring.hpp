@@ -10,7 +10,7 @@
 // Edges between nodes, whatever their types; the typed side is in node.hpp.
 namespace grafo::detail {
 
-[[nodiscard]] inline std::string quoted(std::string_view text) {
+[[nodiscard]] inline std::string in_quotes(std::string_view text) {
     std::string result = "'";
     result += text;
     result += '\'';
@@ -23,7 +23,7 @@ namespace grafo::detail {
     std::string names = type.param_count == 1 ? "its only one is " : "it has ";
     for (std::uint32_t i = 0; i < type.param_count; ++i) {
         if (i > 0) names += ", ";
-        names += quoted(type.params[i].name);
+        names += in_quotes(type.params[i].name);
     }
     return names;
 }
@@ -31,15 +31,15 @@ namespace grafo::detail {
 [[nodiscard]] inline std::uint32_t need_param(const NodeCore& node, std::string_view name) {
     const std::uint32_t param = node.find_param(name);
     if (param == NodeCore::no_param) {
-        throw ForwardingParameterError("node " + quoted(node.id) + " has no parameter " +
-                                       quoted(name) + "; " + list_params(node));
+        throw ForwardingParameterError("node " + in_quotes(node.id) + " has no parameter " +
+                                       in_quotes(name) + "; " + list_params(node));
     }
     return param;
 }
 
 inline void require_idle(const NodeCore& node, const char* what) {
     if (node.phase != Phase::idle) {
-        throw SafeExecutionError("node " + quoted(node.id) + " is running: " + what +
+        throw SafeExecutionError("node " + in_quotes(node.id) + " is running: " + what +
                                  " it has to wait until it has ended");
     }
 }
@@ -66,9 +66,10 @@ inline void check_fillable(const NodeCore& child, std::uint32_t param) {
     const InEdge* edge = child.find_edge(param);
     if (edge == nullptr && !child.is_bound(param)) return;
     const std::string what =
-        "parameter " + quoted(info.name) + " of node " + quoted(child.id) + " is already ";
+        "parameter " + in_quotes(info.name) + " of node " + in_quotes(child.id) + " is already ";
     throw ForwardingOverrideError(
-        what + (edge != nullptr ? "forwarded into by node " + quoted(edge->parent->id) : "bound"));
+        what +
+        (edge != nullptr ? "forwarded into by node " + in_quotes(edge->parent->id) : "bound"));
 }
 
 // A move-only output can be moved out once.
@@ -77,8 +78,9 @@ inline void check_takeable(const NodeCore& parent, const NodeCore& child) {
         for (const InEdge& in : out.child->in) {
             if (in.parent != &parent || in.forward == nullptr || !in.forward->takes()) continue;
             throw ForwardingOverrideError(
-                "the output of node " + quoted(parent.id) + " is move-only and already moved to " +
-                "node " + quoted(out.child->id) + ": node " + quoted(child.id) +
+                "the output of node " + in_quotes(parent.id) +
+                " is move-only and already moved to " + "node " + in_quotes(out.child->id) +
+                ": node " + in_quotes(child.id) +
                 " could take it as a const reference, or a transform could make a value of it");
         }
     }
@@ -102,7 +104,7 @@ inline void require_one_run(const NodeCore& parent, const NodeCore& child) {
     const RunHooks* a = run_of(parent);
     const RunHooks* b = run_of(child);
     if (a == nullptr || b == nullptr || a == b) return;
-    throw SafeExecutionError("nodes " + quoted(parent.id) + " and " + quoted(child.id) +
+    throw SafeExecutionError("nodes " + in_quotes(parent.id) + " and " + in_quotes(child.id) +
                              " are in two runs that have not ended: they cannot be connected yet");
 }
 
