@@ -198,7 +198,7 @@ private:
                 root.cancel();
                 cancel_spawned();
             } else {
-                root.drop();
+                root.drop_for_good();
             }
         }
         root_ = nullptr;
@@ -211,7 +211,9 @@ private:
             turn();
             if (spawned_.empty() && abandoned == 0) break;
             if (!ready.empty() || idle()) continue;
-            spawned_.for_each([](detail::Registered& r) { static_cast<Spawned&>(r).drop(); });
+            spawned_.for_each(
+                [](detail::Registered& r) { static_cast<Spawned&>(r).drop_for_good(); });
+            abandoned = 0;
         }
     }
 

@@ -27,6 +27,9 @@ class NodeRef;
 
 namespace detail {
 
+template <class A>
+inline constexpr bool is_node_ref = requires { typename std::remove_cvref_t<A>::grafo_node_ref; };
+
 // The members that all handles have. A handle is a cheap value; copies mean the same node; all
 // members are const, because they change the node and not the handle.
 template <class Derived, class T, class Sig>
@@ -217,7 +220,7 @@ template <class T, class Sig>
 class Node : public detail::TypedMembers<T, Sig> {
 public:
     template <class A, class... Rest>
-        requires(!(sizeof...(Rest) == 0 && detail::NodeHandle<A>))
+        requires(!(sizeof...(Rest) == 0 && (detail::NodeHandle<A> || detail::is_node_ref<A>)))
     // NOLINTNEXTLINE(google-explicit-constructor): Node n = {…} is fine
     Node(A&& first, Rest&&... rest)
         : detail::TypedMembers<T, Sig>(
@@ -249,6 +252,13 @@ Node(Node<T, Sig>&&) -> Node<T, Sig>;
 template <class T, class Sig>
 Node(Node<T, Sig>&) -> Node<T, Sig>;
 
+template <class T>
+Node(const NodeRef<T>&) -> Node<T>;
+template <class T>
+Node(NodeRef<T>&&) -> Node<T>;
+template <class T>
+Node(NodeRef<T>&) -> Node<T>;
+
 /// A reference to a node that does not keep its graph alive: what a callable stored in a node holds
 /// of another node of the same graph. Valid while the node is; used after that, it throws `Error`.
 template <class T>
@@ -279,6 +289,8 @@ public:
     std::add_lvalue_reference_t<const T> output() const { return lock().output(); }
     /// As of the node.
     [[nodiscard]] const std::string& id() const { return lock().id(); }
+
+    using grafo_node_ref = void;
 
     // Made by `node.ref()`.
     explicit NodeRef(detail::NodeCore& core) : cell_(detail::weak_cell(core)) {

@@ -23,14 +23,8 @@ public:
     }
 
     [[nodiscard]] bool done() const noexcept { return done_; }
-    // Destroys the frames now, or as soon as nothing outside uses them; may delete this.
-    void drop() noexcept {
-        if (running && busy()) {
-            freeze();
-        } else {
-            end();
-        }
-    }
+    // Destroys the frames whatever they wait for: nothing is out any more that could use them.
+    void drop_for_good() noexcept { end(); }
     void reap() noexcept final {
         if (!busy()) end();
     }

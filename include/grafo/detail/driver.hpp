@@ -123,6 +123,7 @@ private:
 inline Task<> run_attempt(NodeCore& node, Extras& extras) {
     NodeTimer timer(node, TimedOut::attempt, extras.timeout);
     const TimerScope scope(extras, timer);
+    node.called = true;
     extras.attempts = 1;
     std::uint32_t index = 0;
     Task<> evaluation;

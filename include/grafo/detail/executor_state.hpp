@@ -209,7 +209,10 @@ public:
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> coroutine) {
         const Begin begun = begin(coroutine);
-        if (begun == Begin::dropped) return true;
+        if (begun == Begin::dropped) {
+            run_.freeze();  // it was made, and starts nothing
+            return true;
+        }
         if (begun == Begin::cancelled) {
             gave_up = false;
             context->waiter = this;

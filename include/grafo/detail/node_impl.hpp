@@ -234,7 +234,8 @@ private:
         bool is_bound_now = false;
         [[maybe_unused]] const auto try_one = [&](std::uint32_t i, auto& slot) {
             using SlotType = std::remove_cvref_t<decltype(slot)>;
-            if constexpr (!SlotType::list) {
+            if constexpr (!SlotType::list &&
+                          std::is_move_constructible_v<typename SlotType::Value>) {
                 if (i != param || given != type_id<typename SlotType::Value>()) return;
                 slot.set(std::move(*static_cast<typename SlotType::Value*>(value)));
                 is_bound_now = true;

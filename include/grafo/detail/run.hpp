@@ -156,7 +156,7 @@ public:
         awaiting_ = waiter != nullptr ? waiter->context : nullptr;
     }
     [[nodiscard]] bool busy() const noexcept {
-        if (executing_ != nullptr) return true;
+        if (executing_ != nullptr || transforming_) return true;
         for (const NodeCore* node : active_) {
             if (node->Context::busy()) return true;
         }
@@ -455,7 +455,7 @@ private:
         node.state = NodeState::running;
         node.phase = Phase::body;
         node.running = true;
-        node.called = true;
+        node.called = !node.needs_driver;  // else when its callbacks have let it begin
         if (options_.timing) node.runtime = boundary().time_since_epoch();
         ++slots_;
         executing_ = &node;
@@ -504,7 +504,7 @@ private:
     // The body's coroutine has ended.
     void finish(NodeCore& node) {
         std::exception_ptr error;
-        if (!node.called) {  // a transform of one of its edges threw: it never started
+        if (!node.running) {  // a transform of one of its edges threw: it never started
             node.phase = Phase::idle;
             fail(node);
             return;
@@ -620,7 +620,7 @@ private:
         }
         settling_ = &node;
         end_ = node.out.size();
-        for (cursor_ = 0; cursor_ < end_;) {
+        for (cursor_ = 0; cursor_ < end_ && !dropped_ && !frozen_;) {
             const std::uint32_t at = cursor_++;  // a transform may remove edges
             deliver(node, node.out[at]);
         }
@@ -642,13 +642,17 @@ private:
     bool transform(NodeCore& parent, NodeCore& child, Forward& forward) {
         try {
             boundary_known_ = false;
+            transforming_ = true;
             Task<> task = forward.evaluate(parent);
+            transforming_ = false;
+            if (dropped_ || frozen_) return false;  // by the transform itself
             if (!task) return true;
             auto* edge = new EdgeTask(*this, parent, child, forward, std::move(task));
             edge_tasks_.push_back(*edge);
             edge->start(core_);
         } catch (...) {
-            fail_edge(parent, child, std::current_exception());
+            transforming_ = false;
+            if (!dropped_ && !frozen_) fail_edge(parent, child, std::current_exception());
         }
         return false;
     }
@@ -905,6 +909,7 @@ private:
             task.unlink();
             reap(task);
         }
+        if (frozen_ && !dropped_ && awaiting_ != nullptr) awaiting_->reap();
     }
     void mark_unsettled() noexcept {
         for (const GraphPin& pin : report_->pins) {
@@ -941,6 +946,7 @@ private:
     std::size_t slots_ = 0;  // nodes that count against max_concurrency
     unsigned chunks_in_a_row_ = 0;
     NodeCore* executing_ = nullptr;  // its first stretch, or the one after a chunk
+    bool transforming_ = false;      // in the plain transform of an edge
     NodeCore* held_ = nullptr;       // whose chunk the reader holds
     NodeCore* settling_ = nullptr;   // whose edges are being delivered, from cursor_ to end_
     std::uint32_t cursor_ = 0;

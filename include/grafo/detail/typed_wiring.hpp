@@ -307,7 +307,7 @@ inline void redirect_node(NodeCore& node, const NodeList& children) {
 // A user's callback, with or without the node as its argument.
 template <class F, class Derived>
 class NodeCallback final : public Callback {
-    static constexpr bool takes_node = std::is_invocable_v<F&, Derived>;
+    static constexpr bool takes_node = std::is_invocable_v<F&, const Derived&>;
     template <bool Node>
     struct ResultOf {
         using type = void;
@@ -321,28 +321,35 @@ public:
 
     Task<> call(NodeCore& node) override {
         if constexpr (accepted) {
-            using Result = decltype(invoke(node));
-            if constexpr (std::is_same_v<Result, Task<>>) {
-                return invoke(node);
-            } else if constexpr (AwaitableResult<Result>) {
-                return await_result(*this, node);
+            const Derived handle(node);
+            if constexpr (AwaitableResult<decltype(invoke(handle))>) {
+                return await_result(*this, handle);
             } else {
-                invoke(node);
+                invoke(handle);
             }
         }
         return {};
     }
 
 private:
-    decltype(auto) invoke(NodeCore& node) {
+    decltype(auto) invoke(const Derived& handle) {
         if constexpr (takes_node) {
-            return f_(Derived(node));
+            return f_(handle);
         } else {
-            static_cast<void>(node);
+            static_cast<void>(handle);
             return f_();
         }
     }
-    static Task<> await_result(NodeCallback& self, NodeCore& node) { co_await self.invoke(node); }
+    // By value: a coroutine callback may take the handle by reference.
+    static Task<> await_result(NodeCallback& self, Derived handle) {
+        // Called here, so that what the handle is converted to lives as long as the coroutine.
+        if constexpr (takes_node) {
+            co_await self.f_(handle);
+        } else {
+            static_cast<void>(handle);
+            co_await self.f_();
+        }
+    }
 
     F f_;
 };
