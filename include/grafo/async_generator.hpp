@@ -96,9 +96,10 @@ struct GeneratorPromise : GeneratorPromiseBase {
         return YieldAwaiter(*this, static_cast<void*>(&value));
     }
     template <class U>
-        requires(!std::is_same_v<std::remove_cvref_t<U>, Item> && std::is_convertible_v<U &&, T>)
-    YieldValueAwaiter<Item> yield_value(U&& value) {
-        return YieldValueAwaiter<Item>(*this, std::forward<U>(value));
+        requires(!std::is_same_v<std::remove_cvref_t<U>, std::remove_cv_t<Item>> &&
+                 std::is_convertible_v<U &&, T>)
+    YieldValueAwaiter<std::remove_cv_t<Item>> yield_value(U&& value) {
+        return YieldValueAwaiter<std::remove_cv_t<Item>>(*this, std::forward<U>(value));
     }
     YieldValueAwaiter<Item> yield_value(const Item& value)
         requires(!std::is_const_v<Item> && std::is_copy_constructible_v<Item>)

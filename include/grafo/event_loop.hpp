@@ -72,6 +72,7 @@ public:
         auto* spawned = new SpawnedTask<T>(*this, checked(std::move(task), "EventLoop::spawn"));
         spawned_.push_back(*spawned);
         make_ready(*spawned);
+        if (finishing_) spawned->cancel();
     }
 
     /// Calls `fn` on the loop's thread, soon. From any thread, while the loop lives; one
@@ -186,15 +187,18 @@ private:
     // Until the task is done.
     void drive(detail::Detached& root) {
         root_ = &root;
-        make_ready(root);
+        ready.push_front(root);  // the reader of a stream, say, before what the stream comes from
         bool tried_cancelling = false;
         for (;;) {
             turn();
+            if (root.at_end()) root.finish();
             if (root.done()) break;
             if (!ready.empty() || idle()) continue;
             if (!tried_cancelling) {
                 tried_cancelling = true;
-                error_ = std::make_exception_ptr(DeadlockError(deadlock_message()));
+                if (error_ == nullptr) {
+                    error_ = std::make_exception_ptr(DeadlockError(deadlock_message()));
+                }
                 root.cancel();
                 cancel_spawned();
             } else {
@@ -206,6 +210,7 @@ private:
 
     // Until nothing that was started is left.
     void finish() {
+        finishing_ = true;
         cancel_spawned();
         for (;;) {
             turn();
@@ -225,6 +230,11 @@ private:
             detail::Job& job = batch.front();
             job.unlink();
             job.step(job);
+            if (root_ != nullptr && root_->at_end()) break;
+        }
+        if (!batch.empty()) {  // the rest keeps its place before what became ready meanwhile
+            batch.splice_back(ready);
+            ready.splice_back(batch);
         }
         if (!mailbox_->empty()) mailbox_->deliver();
         if (reactor_ != &own_reactor_) reactor_->poll();
@@ -289,6 +299,7 @@ private:
     std::exception_ptr error_;
     TimePoint now_{};
     bool virtual_;
+    bool finishing_ = false;  // the task is done: what is spawned now is cancelled at once
 };
 
 /// Runs the task in a fresh `EventLoop` on this thread, and gives its result or rethrows.

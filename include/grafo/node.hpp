@@ -264,21 +264,12 @@ Node(NodeRef<T>&) -> Node<T>;
 template <class T>
 class NodeRef {
 public:
-    NodeRef(const NodeRef& other) noexcept : cell_(other.cell_) { ++cell_->references; }
-    NodeRef& operator=(NodeRef other) noexcept {
-        std::swap(cell_, other.cell_);
-        return *this;
-    }
-    ~NodeRef() {
-        if (--cell_->references == 0) delete cell_;
-    }
-
     /// True once the node is gone.
-    [[nodiscard]] bool expired() const noexcept { return cell_->node == nullptr; }
+    [[nodiscard]] bool expired() const noexcept { return node_.get() == nullptr; }
     /// An owning handle. Throws `Error` once the node is gone.
     [[nodiscard]] Node<T> lock() const {
         if (expired()) throw Error("a NodeRef was used after its node was gone");
-        return Node<T>(AnyNode(*cell_->node));
+        return Node<T>(AnyNode(*node_.get()));
     }
     /// The same, where a handle is wanted.
     // NOLINTNEXTLINE(google-explicit-constructor): it names a node
@@ -293,12 +284,10 @@ public:
     using grafo_node_ref = void;
 
     // Made by `node.ref()`.
-    explicit NodeRef(detail::NodeCore& core) : cell_(detail::weak_cell(core)) {
-        ++cell_->references;
-    }
+    explicit NodeRef(detail::NodeCore& core) : node_(core) {}
 
 private:
-    detail::WeakCell* cell_;
+    detail::WeakNode node_;
 };
 
 template <class Derived, class T, class Sig>
@@ -328,13 +317,20 @@ inline unsigned NodeContext::attempt() const noexcept {
 
 namespace detail {
 struct NodeFailure {
-    AnyNode node;
+    NodeFailure(const AnyNode& owned, NodeCore& failed, std::vector<std::string> ids,
+                unsigned count)
+        : node(owned), weak(failed), path(std::move(ids)), attempts(count) {}
+    AnyNode node;  // empty where the graph itself keeps the error
+    WeakNode weak;
     std::vector<std::string> path;
     unsigned attempts;
 };
 }  // namespace detail
 
-inline AnyNode NodeError::node() const { return failure_->node; }
+inline AnyNode NodeError::node() const {
+    detail::NodeCore* node = failure_->weak.get();
+    return node != nullptr ? AnyNode(*node) : AnyNode();
+}
 inline const std::vector<std::string>& NodeError::path() const noexcept { return failure_->path; }
 inline unsigned NodeError::attempts() const noexcept { return failure_->attempts; }
 

@@ -23,6 +23,14 @@ public:
     }
 
     [[nodiscard]] bool done() const noexcept { return done_; }
+    // The body has ended, but for `finish`.
+    [[nodiscard]] bool at_end() const noexcept { return at_end_ && !done_; }
+    void finish() noexcept {
+        unlink();
+        running = false;
+        done_ = true;
+        ended();
+    }
     // Destroys the frames whatever they wait for: nothing is out any more that could use them.
     void drop_for_good() noexcept { end(); }
     void reap() noexcept final {
@@ -42,14 +50,14 @@ private:
             self.running = true;
             LoopCore::current->resume(self.coroutine_);
         } else {
-            self.running = false;
-            self.done_ = true;
-            self.ended();
+            self.finish();
         }
     }
     // Inside the final suspension, where the frame must not be destroyed yet.
     static void on_done(void* target) noexcept {
-        LoopCore::current->make_ready(*static_cast<Detached*>(target));
+        auto& self = *static_cast<Detached*>(target);
+        self.at_end_ = true;
+        LoopCore::current->make_ready(self);
     }
     void end() noexcept {
         unlink();
@@ -60,6 +68,7 @@ private:
     }
 
     std::coroutine_handle<> coroutine_;
+    bool at_end_ = false;
     bool done_ = false;
 };
 

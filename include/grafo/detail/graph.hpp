@@ -86,6 +86,10 @@ inline Graph& need_graph(NodeCore& node) {
 
 // One graph from two; the smaller one's nodes move. Strong guarantee.
 inline void merge_graphs(NodeCore& a, NodeCore& b) {
+    if (&a == &b) {
+        need_graph(a);
+        return;
+    }
     if (a.graph != nullptr && a.graph == b.graph) return;
     if (b.graph == nullptr && a.graph != nullptr) {
         a.graph->nodes.push_back(&b);
@@ -257,6 +261,25 @@ private:
     Graph* graph_;
 };
 
+// Points to a node without keeping it alive.
+class WeakNode {
+public:
+    explicit WeakNode(NodeCore& node);
+    WeakNode(const WeakNode& other) noexcept : cell_(other.cell_) { ++cell_->references; }
+    WeakNode& operator=(WeakNode other) noexcept {
+        std::swap(cell_, other.cell_);
+        return *this;
+    }
+    ~WeakNode() {
+        if (--cell_->references == 0) delete cell_;
+    }
+    // Null once the node is gone.
+    [[nodiscard]] NodeCore* get() const noexcept { return cell_->node; }
+
+private:
+    WeakCell* cell_;
+};
+
 // The run that a node is part of, if one is on.
 [[nodiscard]] inline RunHooks* run_of(const NodeCore& node) noexcept {
     if (node.graph == nullptr) return nullptr;
@@ -274,6 +297,13 @@ private:
 inline Extras& NodeCore::need_extras() {
     if (extras == nullptr) extras = std::make_unique<Extras>();
     return *extras;
+}
+
+inline WeakNode::WeakNode(NodeCore& node) {
+    Extras& extras = node.need_extras();
+    if (extras.weak == nullptr) extras.weak = new WeakCell{1, &node};
+    cell_ = extras.weak;
+    ++cell_->references;
 }
 
 inline unsigned NodeCore::attempts() const noexcept {

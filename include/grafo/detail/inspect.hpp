@@ -109,12 +109,6 @@ std::add_lvalue_reference_t<const T> typed_output(NodeCore& node) {
     if constexpr (!std::is_void_v<T>) return output_of<T>(node);
 }
 
-[[nodiscard]] inline WeakCell* weak_cell(NodeCore& node) {
-    Extras& extras = node.need_extras();
-    if (extras.weak == nullptr) extras.weak = new WeakCell{1, &node};
-    return extras.weak;
-}
-
 // Whether the node is started by a coroutine that does more than call it.
 inline void update_driver(NodeCore& node) noexcept {
     const Extras* extras = node.extras.get();

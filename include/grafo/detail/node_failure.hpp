@@ -55,17 +55,35 @@ namespace grafo::detail {
 }
 
 [[nodiscard]] inline NodeError make_node_error(NodeCore& node) {
-    auto failure = std::make_shared<NodeFailure>();
-    failure->node = AnyNode(node);
-    failure->path = path_to(node);
-    failure->attempts = node.attempts();
+    const auto failure =
+        std::make_shared<const NodeFailure>(AnyNode(node), node, path_to(node), node.attempts());
     std::string what = "node " + in_quotes(node.id) + " failed: " + exception_text(node.error);
     if (failure->path.size() > 1) what += " (path: " + path_text(failure->path) + ")";
     try {
         std::rethrow_exception(node.error);
     } catch (...) {
-        return NodeError(what, std::move(failure));  // nests what is being handled
+        return NodeError(what, failure);  // nests what is being handled
     }
+}
+
+// What a node keeps of what it threw: a NodeError without the handle that would keep the graph
+// alive that keeps the error.
+[[nodiscard]] inline std::exception_ptr without_handle(std::exception_ptr error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const NodeError& node_error) {
+        const AnyNode node = node_error.node();
+        if (!node) return error;
+        const auto failure = std::make_shared<const NodeFailure>(
+            AnyNode(), *node.core(), node_error.path(), node_error.attempts());
+        try {
+            if (node_error.cause() != nullptr) std::rethrow_exception(node_error.cause());
+        } catch (...) {
+            return std::make_exception_ptr(NodeError(node_error.what(), failure));
+        }
+    } catch (...) {
+    }
+    return error;
 }
 
 inline void throw_output_unavailable(NodeCore& node, TypeId wanted) {

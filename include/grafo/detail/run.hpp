@@ -39,6 +39,7 @@ public:
         (first_ == nullptr ? first_ : last_->next) = &node;
         last_ = &node;
     }
+    [[nodiscard]] NodeCore* front() const noexcept { return first_; }
     NodeCore* pop() noexcept {
         NodeCore* node = first_;
         if (node != nullptr) first_ = node->next;
@@ -360,21 +361,33 @@ private:
             } else if (!finished_edges_.empty()) {
                 finish_edge(finished_edges_.front());
             } else if (fatal_ != nullptr) {
-                while (NodeCore* node = ready_.pop()) {
-                    if (node->phase == Phase::parked) resume_parked(*node);
-                }
-                if (active_.empty() && finished_.empty() && edge_tasks_.empty()) end();
-                if (finished_.empty()) return false;
+                return end_fatally();
             } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
+                // Before the user's code goes on, the reader sees what has happened, if it waits.
+                if (runs_code(*ready_.front()) && wake_reader()) return true;
                 begin(*ready_.pop());
             } else {
                 if (active_.empty() && ready_.empty() && edge_tasks_.empty()) end();
+                wake_reader();
                 return false;
             }
-            // After each step the reader has its turn first, if it waits for one.
-            if (wake_reader()) return true;
         }
+        wake_reader();
         return true;
+    }
+
+    [[nodiscard]] bool runs_code(const NodeCore& node) const noexcept {
+        return node.phase == Phase::parked ||
+               (node.state == NodeState::ready && !node.blocked && !stopping_);
+    }
+
+    // After the run's own trouble only what waits is ended. True if there is more to do.
+    bool end_fatally() {
+        while (NodeCore* node = ready_.pop()) {
+            if (node->phase == Phase::parked) resume_parked(*node);
+        }
+        if (active_.empty() && finished_.empty() && edge_tasks_.empty()) end();
+        return !finished_.empty();
     }
 
     bool wake_reader() noexcept {
@@ -554,7 +567,7 @@ private:
                 state = NodeState::skipped;
             } catch (const Cancelled&) {
             } catch (...) {
-                node.error = std::move(error);
+                node.error = without_handle(std::move(error));
                 fail(node);
                 return;
             }
