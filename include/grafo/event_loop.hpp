@@ -220,6 +220,7 @@ private:
                 [](detail::Registered& r) { static_cast<Spawned&>(r).drop_for_good(); });
             abandoned = 0;
         }
+        finishing_ = false;
     }
 
     // One round: what is ready, posted and due by now.

@@ -16,11 +16,19 @@ template <class Rep, class Period>
 [[nodiscard]] constexpr std::chrono::nanoseconds to_nanoseconds(
     const std::chrono::duration<Rep, Period>& duration) noexcept {
     using std::chrono::nanoseconds;
-    using Wide = std::chrono::duration<long double, std::nano>;
+    // A float is too coarse for nanoseconds; a double stays one, so that 0.1 s are 100 ms.
+    using Wide = std::chrono::duration<
+        std::conditional_t<std::is_same_v<Rep, float> || std::is_same_v<Rep, double>, double,
+                           long double>,
+        std::nano>;
     const Wide wide = duration;
     if (!(wide < Wide(nanoseconds::max()))) return nanoseconds::max();
     if (wide <= Wide(nanoseconds::min())) return nanoseconds::min();
-    return std::chrono::ceil<nanoseconds>(duration);
+    if constexpr (std::is_floating_point_v<Rep>) {
+        return std::chrono::ceil<nanoseconds>(wide);
+    } else {
+        return std::chrono::ceil<nanoseconds>(duration);
+    }
 }
 
 // now + duration; the last point of the clock where that lies beyond it.

@@ -245,57 +245,16 @@ public:
 
     // ---- for the wiring -----------------------------------------------------------------------
 
-    [[nodiscard]] bool has(const NodeCore& node) const noexcept override {
-        return node.plan == plan_id_;
-    }
-    [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override {
-        return node.stamp == stamp_ ? node.state : NodeState::pending;
-    }
+    [[nodiscard]] bool has(const NodeCore& node) const noexcept override;
+    [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override;
     void before_change(NodeCore& node) override { rewiring_.keep(node); }
     void before_merge() override {}
     [[nodiscard]] const SmallVector<InEdge>* original_edges(
-        const NodeCore& node) const noexcept override {
-        return rewiring_.original(node);
-    }
+        const NodeCore& node) const noexcept override;
 
-    void edge_added(NodeCore& parent, const OutEdge& edge) override {
-        NodeCore& child = *edge.child;
-        if (!has(child)) {
-            join(child);
-            return;
-        }
-        if (!has(parent)) join(parent);
-        if (!touch_without_last(child) || is_settled(child)) return;
-        if (is_last_parent(parent, child)) child.blocked = false;
-        ++child.pending;
-        if (child.state == NodeState::ready) child.state = NodeState::pending;
-        if (is_settled(parent)) deliver(parent, edge);
-        schedule();
-    }
+    void edge_added(NodeCore& parent, const OutEdge& edge) override;
 
-    void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) override {
-        if (!has(child)) return;
-        touch(child);
-        bool delivered = is_settled(parent);
-        if (&parent == settling_) {
-            delivered = position < cursor_;
-            if (position < cursor_) --cursor_;
-            if (position < end_) --end_;
-        }
-        if (const Forward* forward = parent.out[position].forward; forward != nullptr) {
-            edge_tasks_.for_each([&](EdgeTask& task) {
-                if (&task.forward != forward || task.removed) return;
-                task.removed = true;
-                delivered = false;
-                task.cancel();
-            });
-        }
-        if (!delivered && !is_settled(child)) {
-            if (is_last_parent(parent, child)) child.blocked = true;  // cut off: it will be skipped
-            count_down(child);
-        }
-        schedule();
-    }
+    void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) override;
 
 private:
     struct Record {
@@ -399,318 +358,51 @@ private:
     // ---- a node's life ------------------------------------------------------------------------
 
     // The first touch in this run; false for a node that is no part of it.
-    bool touch(NodeCore& node) {
-        if (node.stamp == stamp_) return true;
-        if (node.plan != plan_id_) return false;
-        reset(node);
-        return true;
-    }
+    bool touch(NodeCore& node);
     // The same, when the last edge of the node is new and will be counted apart.
-    bool touch_without_last(NodeCore& node) {
-        const bool is_new = node.stamp != stamp_;
-        if (!touch(node)) return false;
-        if (is_new) --node.pending;
-        return true;
-    }
-    void reset(NodeCore& node) {
-        node.stamp = stamp_;
-        node.run = this;
-        node.state = NodeState::pending;
-        node.phase = Phase::idle;
-        node.queued = false;
-        node.blocked = false;
-        node.called = false;
-        node.output_moved = false;
-        node.timed_out = TimedOut::no;
-        node.flags = 0;
-        node.running = false;
-        node.pending = node.in.size();
-        node.runtime = {};
-        if (node.has_output) node.clear_output();
-        if (node.error != nullptr) node.error = nullptr;
-        if (node.extras != nullptr) {
-            node.extras->skip_reason.clear();
-            node.extras->attempts = 0;
-        }
-    }
+    bool touch_without_last(NodeCore& node);
+    void reset(NodeCore& node);
 
-    [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept {
-        return node.stamp == stamp_ && node.phase == Phase::idle &&
-               node.state >= NodeState::completed;
-    }
+    [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept;
 
-    void make_ready(NodeCore& node) noexcept {
-        if (node.phase != Phase::idle || node.state != NodeState::pending) return;
-        node.state = NodeState::ready;
-        if (!std::exchange(node.queued, true)) ready_.push(node);
-    }
-    void count_down(NodeCore& node) noexcept {
-        if (--node.pending == 0) make_ready(node);
-    }
+    void make_ready(NodeCore& node) noexcept;
+    void count_down(NodeCore& node) noexcept;
 
-    void begin(NodeCore& node) {
-        node.queued = false;
-        if (node.phase == Phase::parked) {
-            resume_parked(node);
-            return;
-        }
-        if (node.state != NodeState::ready) return;  // an edge was added meanwhile
-        if (node.blocked) {
-            skip_blocked(node);
-            return;
-        }
-        if (stopping_) {
-            settle(node, NodeState::cancelled);
-            return;
-        }
-        if (active_.size() == active_.capacity()) active_.reserve(active_.size() * 2 + 16);
-        if (options_.streaming) tell(EventKind::started, node);
-        node.state = NodeState::running;
-        node.phase = Phase::body;
-        node.running = true;
-        node.called = !node.needs_driver;  // else when its callbacks have let it begin
-        if (options_.timing) node.runtime = boundary().time_since_epoch();
-        ++slots_;
-        executing_ = &node;
-        std::coroutine_handle<> body;
-        try {
-            if (rewiring_.any()) check_arguments(node);
-            body = start_body(node);
-        } catch (...) {
-            executing_ = nullptr;
-            finish_at_once(node, std::current_exception());
-            return;
-        }
-        if (!body) {
-            executing_ = nullptr;
-            finish_at_once(node, nullptr);
-            return;
-        }
-        boundary_known_ = false;
-        core_.resume(body);
-        executing_ = nullptr;
-        if (node.phase != Phase::finished && !dropped_) activate(node);
-    }
+    void begin(NodeCore& node);
 
-    std::coroutine_handle<> start_body(NodeCore& node) {
-        if (!node.needs_driver) return node.call(&Run::on_done, &node);
-        Extras& extras = node.need_extras();
-        extras.driver = drive_node(node);
-        const auto driver = TaskAccess::handle(extras.driver);
-        driver.promise().context = &node;
-        driver.promise().done = &Run::on_done;
-        driver.promise().target = &node;
-        return driver;
-    }
+    std::coroutine_handle<> start_body(NodeCore& node);
 
     // The body ended inside the call: a plain function, or one that threw instead of beginning.
-    void finish_at_once(NodeCore& node, std::exception_ptr error) {
-        boundary_known_ = false;
-        if (dropped_ || frozen_) {
-            node.phase = Phase::finished;
-            finished_.push(node);
-            return;
-        }
-        end_body(node, std::move(error));
-    }
+    void finish_at_once(NodeCore& node, std::exception_ptr error);
 
     // The body's coroutine has ended.
-    void finish(NodeCore& node) {
-        std::exception_ptr error;
-        if (!node.running) {  // a transform of one of its edges threw: it never started
-            node.phase = Phase::idle;
-            fail(node);
-            return;
-        }
-        boundary_known_ = false;
-        try {
-            if (node.extras != nullptr && node.extras->driver) {
-                const Task<> driver = std::move(node.extras->driver);
-                TaskAccess::handle(driver).promise().result.take();
-            } else {
-                node.take_result();
-            }
-        } catch (...) {
-            error = std::current_exception();
-        }
-        end_body(node, std::move(error));
-    }
+    void finish(NodeCore& node);
 
     // The word with which the body ended becomes the node's final state.
-    void end_body(NodeCore& node, std::exception_ptr error) {
-        node.phase = Phase::idle;
-        node.running = false;
-        --slots_;
-        if (options_.timing) node.runtime = boundary().time_since_epoch() - node.runtime;
-        node.release_arguments();
-        if (node.owns_forwards) {
-            for (const InEdge& edge : node.in) {
-                if (edge.forward != nullptr && edge.forward->owned()) edge.forward->reset();
-            }
-        }
-        if (fatal_ != nullptr) {
-            node.clear_output();
-            node.state = NodeState::cancelled;
-            return;
-        }
-        if (error == nullptr && (node.flags & Context::cancelled) == 0) {
-            settle(node, NodeState::completed);
-            return;
-        }
-        node.clear_output();
-        NodeState state = NodeState::cancelled;
-        if (error != nullptr) {
-            try {
-                std::rethrow_exception(error);
-            } catch (const Skip& skip) {
-                node.need_extras().skip_reason = skip.why();
-                state = NodeState::skipped;
-            } catch (const Cancelled&) {
-            } catch (...) {
-                node.error = without_handle(std::move(error));
-                fail(node);
-                return;
-            }
-        }
-        if (node.timed_out != TimedOut::no) {
-            node.error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
-            fail(node);
-        } else {
-            settle(node, state);
-        }
-    }
+    void end_body(NodeCore& node, std::exception_ptr error);
 
-    static std::string timeout_text(const NodeCore& node) {
-        const bool total = node.timed_out == TimedOut::total;
-        const auto limit = total ? node.extras->total_timeout : node.extras->timeout;
-        return "it did not end within " + duration_text(limit) +
-               (total ? " (total_timeout)" : " (timeout)");
-    }
-    static std::string duration_text(std::chrono::nanoseconds d) {
-        using namespace std::chrono;
-        const auto in = [](auto count, const char* unit) { return std::to_string(count) + unit; };
-        if (d % 1s == 0ns) return in(d / 1s, " s");
-        if (d % 1ms == 0ns) return in(d / 1ms, " ms");
-        if (d % 1us == 0ns) return in(d / 1us, " us");
-        return in(d.count(), " ns");
-    }
+    static std::string timeout_text(const NodeCore& node);
+    static std::string duration_text(std::chrono::nanoseconds d);
 
-    void fail(NodeCore& node) {
-        node.state = NodeState::failed;
-        report_->errors->push_back(make_node_error(node));
-        settle(node, NodeState::failed);
-        if (options_.policy == ErrorPolicy::fail_fast && !stopping_) {
-            stopping_ = true;
-            cancel_active();
-        }
-    }
+    void fail(NodeCore& node);
 
-    void skip_blocked(NodeCore& node) {
-        if (node.in.empty()) {
-            node.need_extras().skip_reason = "it was disconnected from its parents";
-        }
-        for (const InEdge& edge : node.in) {
-            if (edge.parent->state == NodeState::completed) continue;
-            node.need_extras().skip_reason =
-                "parent " + in_quotes(edge.parent->id) + " " +
-                (edge.parent->state == NodeState::failed ? "" : "was ") +
-                state_name(edge.parent->state);
-            break;
-        }
-        settle(node, NodeState::skipped);
-    }
+    void skip_blocked(NodeCore& node);
 
     // The node's final state: told, counted, and passed on to its children.
-    void settle(NodeCore& node, NodeState state) {
-        node.state = state;
-        switch (state) {
-            case NodeState::completed:
-                record(report_->completed, EventKind::completed, node);
-                break;
-            case NodeState::failed: record(report_->failed, EventKind::failed, node); break;
-            case NodeState::skipped: record(report_->skipped, EventKind::skipped, node); break;
-            default: record(report_->cancelled, EventKind::cancelled, node); break;
-        }
-        settling_ = &node;
-        end_ = node.out.size();
-        for (cursor_ = 0; cursor_ < end_ && !dropped_ && !frozen_;) {
-            const std::uint32_t at = cursor_++;  // a transform may remove edges
-            deliver(node, node.out[at]);
-        }
-        settling_ = nullptr;
-    }
+    void settle(NodeCore& node, NodeState state);
 
-    void deliver(NodeCore& parent, const OutEdge& edge) {
-        NodeCore& child = *edge.child;
-        if (!touch(child)) return;
-        if (parent.state != NodeState::completed) {
-            child.blocked = true;
-        } else if (edge.forward != nullptr && !stopping_) {
-            if (!transform(parent, child, *edge.forward)) return;
-        }
-        count_down(child);
-    }
+    void deliver(NodeCore& parent, const OutEdge& edge);
 
     // False if the edge's transform waits, or has failed the child.
-    bool transform(NodeCore& parent, NodeCore& child, Forward& forward) {
-        try {
-            boundary_known_ = false;
-            transforming_ = true;
-            Task<> task = forward.evaluate(parent);
-            transforming_ = false;
-            if (dropped_ || frozen_) return false;  // by the transform itself
-            if (!task) return true;
-            auto* edge = new EdgeTask(*this, parent, child, forward, std::move(task));
-            edge_tasks_.push_back(*edge);
-            edge->start(core_);
-        } catch (...) {
-            transforming_ = false;
-            if (!dropped_ && !frozen_) fail_edge(parent, child, std::current_exception());
-        }
-        return false;
-    }
+    bool transform(NodeCore& parent, NodeCore& child, Forward& forward);
 
-    void finish_edge(EdgeTask& finished) {
-        const std::unique_ptr<EdgeTask> task(&finished);
-        task->unlink();
-        if (task->removed) return;
-        std::exception_ptr error = task->error();
-        if (error == nullptr) {
-            count_down(task->child);
-            return;
-        }
-        try {
-            std::rethrow_exception(error);
-        } catch (const Cancelled&) {
-            count_down(task->child);  // the run is stopping: the child will be cancelled
-        } catch (...) {
-            fail_edge(task->parent, task->child, std::move(error));
-        }
-    }
+    void finish_edge(EdgeTask& finished);
 
-    void fail_edge(const NodeCore& parent, NodeCore& child, std::exception_ptr cause) {
-        count_down_silently(child);
-        if (child.phase != Phase::idle || child.error != nullptr) return;
-        try {
-            std::rethrow_exception(std::move(cause));
-        } catch (...) {
-            child.error = make_edge_error(parent, child);
-        }
-        child.phase = Phase::finished;
-        finished_.push(child);
-    }
+    void fail_edge(const NodeCore& parent, NodeCore& child, std::exception_ptr cause);
     static void count_down_silently(NodeCore& node) noexcept { --node.pending; }
 
     // Nests the exception that is being handled.
-    static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child) {
-        try {
-            std::throw_with_nested(Error("the transform of the edge " + in_quotes(parent.id) +
-                                         " -> " + in_quotes(child.id) +
-                                         " threw: " + exception_text(std::current_exception())));
-        } catch (...) {
-            return std::current_exception();
-        }
-    }
+    static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child);
 
     // ---- waiting nodes ------------------------------------------------------------------------
 
@@ -786,159 +478,30 @@ private:
     // ---- nodes made while the run is on -------------------------------------------------------
 
     // Makes the node, what it leads to and what that needs, part of the run.
-    void join(NodeCore& first) {
-        std::vector<NodeCore*> joined;
-        const auto add = [&](NodeCore& node) {
-            if (has(node)) return;
-            joined.push_back(&node);
-            node.plan = plan_id_;
-        };
-        try {
-            add(first);
-            for (std::size_t i = 0; i < joined.size(); ++i) {
-                for (const OutEdge& edge : joined[i]->out) add(*edge.child);
-            }
-            for (std::size_t i = 0; i < joined.size(); ++i) {
-                for (const InEdge& edge : joined[i]->in) add(*edge.parent);
-            }
-            rewiring_.join(joined);
-        } catch (...) {
-            for (NodeCore* node : joined) node->plan = 0;
-            throw;
-        }
-        for (NodeCore* node : joined) reset(*node);
-        for (NodeCore* node : joined) {
-            if (node->in.empty()) make_ready(*node);
-            const std::uint32_t mark = Graph::next_mark();
-            for (std::uint32_t i = 0; i < node->in.size(); ++i) {
-                NodeCore& parent = *node->in[i].parent;
-                if (!is_settled(parent) || std::exchange(parent.mark, mark) == mark) continue;
-                for (std::uint32_t k = 0; k < parent.out.size(); ++k) {
-                    if (parent.out[k].child == node) deliver(parent, parent.out[k]);
-                }
-            }
-        }
-        schedule();
-    }
+    void join(NodeCore& first);
 
     // ---- the end ------------------------------------------------------------------------------
 
-    void end() {
-        if (fatal_ != nullptr) {
-            mark_unsettled();
-        } else {
-            fail_stuck();
-            if (!finished_.empty()) return schedule_again();
-        }
-        ended_ = true;
-        report_->elapsed = loop_.now() - started_;
-        leave();
-        if (waiter_ != nullptr) core_.make_ready(*std::exchange(waiter_, nullptr));
-    }
+    void end();
     void schedule_again() noexcept { core_.make_ready(*this); }
 
     // Edges made during the run can form a cycle: its nodes would wait for ever.
-    void fail_stuck() {
-        for (NodeCore* node : rewiring_.joined_or_rewired()) {
-            if (!has(*node) || is_settled(*node) || node->phase != Phase::idle) continue;
-            touch(*node);
-            node->error = std::make_exception_ptr(
-                CycleError("node " + in_quotes(node->id) +
-                           " waits for itself: the edges made during the run form a cycle"));
-            node->phase = Phase::finished;
-            finished_.push(*node);
-        }
-    }
+    void fail_stuck();
 
     // The wiring is again as it was, and the graph is free for another run.
-    void leave() noexcept {
-        Job::unlink();
-        WaitList::unlink();
-        rewiring_.restore();
-        for (const GraphPin& pin : report_->pins) {
-            std::vector<RunHooks*>& runs = pin.graph().runs;
-            for (std::size_t i = runs.size(); i-- > 0;) {
-                if (runs[i] == this) runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(i));
-            }
-        }
-        left_ = true;
-    }
+    void leave() noexcept;
 
     // ---- a run that was dropped ---------------------------------------------------------------
 
-    void abandon_all() noexcept {
-        if (executing_ != nullptr) {
-            abandon(*executing_);
-        }
-        const std::vector<NodeCore*> nodes = std::move(active_);
-        active_.clear();
-        for (NodeCore* node : nodes) {
-            if (node == executing_) continue;
-            if (node->phase != Phase::parked && node->Context::busy()) {
-                abandon(*node);
-            } else {
-                destroy(*node);
-            }
-        }
-        edge_tasks_.for_each([this](EdgeTask& task) {
-            if (task.busy()) {
-                task.freeze();
-                take_hold();
-            } else {
-                delete &task;
-            }
-        });
-        while (!finished_edges_.empty()) delete &finished_edges_.front();
-    }
-    void abandon(NodeCore& node) noexcept {
-        node.freeze();
-        take_hold();
-    }
-    void take_hold() noexcept {
-        ++references_;
-        ++core_.abandoned;
-    }
-    void let_go() noexcept {
-        --core_.abandoned;
-        unref();
-    }
-    void destroy(NodeCore& node) noexcept {
-        node.running = false;
-        node.phase = Phase::idle;
-        node.state = NodeState::cancelled;
-        if (node.extras != nullptr) node.extras->driver = Task<>();
-        node.destroy_body();
-        node.clear_output();
-        node.release_arguments();
-    }
+    void abandon_all() noexcept;
+    void abandon(NodeCore& node) noexcept;
+    void take_hold() noexcept;
+    void let_go() noexcept;
+    void destroy(NodeCore& node) noexcept;
     // What was abandoned while it executed has come to an end or to a co_yield.
-    void let_finished_go() noexcept {
-        while (NodeCore* node = finished_.pop()) {
-            node->running = false;
-            reap(*node);
-        }
-        while (!finished_edges_.empty()) {
-            EdgeTask& task = finished_edges_.front();
-            task.unlink();
-            reap(task);
-        }
-        if (frozen_ && !dropped_ && awaiting_ != nullptr) awaiting_->reap();
-    }
-    void mark_unsettled() noexcept {
-        for (const GraphPin& pin : report_->pins) {
-            for (NodeCore* node : pin.graph().nodes) {
-                if (!has(*node) || is_settled(*node)) continue;
-                if (node->stamp != stamp_) node->clear_output();
-                node->stamp = stamp_;
-                node->state = NodeState::cancelled;
-            }
-        }
-    }
-    void unref() noexcept {
-        if (--references_ > 0) return;
-        if (!left_) leave();
-        delete this;
-    }
+    void let_finished_go() noexcept;
+    void mark_unsettled() noexcept;
+    void unref() noexcept;
 
     EventLoop& loop_;
     LoopCore& core_;

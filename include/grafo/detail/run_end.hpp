@@ -1,0 +1,131 @@
+#pragma once
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/run.hpp>
+
+// How a run ends, and what happens when its holder is gone before that.
+namespace grafo::detail {
+
+inline void Run::end() {
+    if (fatal_ != nullptr) {
+        mark_unsettled();
+    } else {
+        fail_stuck();
+        if (!finished_.empty()) return schedule_again();
+    }
+    ended_ = true;
+    report_->elapsed = loop_.now() - started_;
+    leave();
+    if (waiter_ != nullptr) core_.make_ready(*std::exchange(waiter_, nullptr));
+}
+
+inline void Run::fail_stuck() {
+    for (NodeCore* node : rewiring_.joined_or_rewired()) {
+        if (!has(*node) || is_settled(*node) || node->phase != Phase::idle) continue;
+        touch(*node);
+        node->error = std::make_exception_ptr(
+            CycleError("node " + in_quotes(node->id) +
+                       " waits for itself: the edges made during the run form a cycle"));
+        node->phase = Phase::finished;
+        finished_.push(*node);
+    }
+}
+
+inline void Run::leave() noexcept {
+    Job::unlink();
+    WaitList::unlink();
+    rewiring_.restore();
+    for (const GraphPin& pin : report_->pins) {
+        std::vector<RunHooks*>& runs = pin.graph().runs;
+        for (std::size_t i = runs.size(); i-- > 0;) {
+            if (runs[i] == this) runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(i));
+        }
+    }
+    left_ = true;
+}
+
+inline void Run::abandon_all() noexcept {
+    if (executing_ != nullptr) {
+        abandon(*executing_);
+    }
+    const std::vector<NodeCore*> nodes = std::move(active_);
+    active_.clear();
+    for (NodeCore* node : nodes) {
+        if (node == executing_) continue;
+        if (node->phase != Phase::parked && node->Context::busy()) {
+            abandon(*node);
+        } else {
+            destroy(*node);
+        }
+    }
+    edge_tasks_.for_each([this](EdgeTask& task) {
+        if (task.busy()) {
+            task.freeze();
+            take_hold();
+        } else {
+            delete &task;
+        }
+    });
+    while (!finished_edges_.empty()) delete &finished_edges_.front();
+}
+
+inline void Run::abandon(NodeCore& node) noexcept {
+    node.freeze();
+    take_hold();
+}
+
+inline void Run::take_hold() noexcept {
+    ++references_;
+    ++core_.abandoned;
+}
+
+inline void Run::let_go() noexcept {
+    --core_.abandoned;
+    unref();
+}
+
+inline void Run::destroy(NodeCore& node) noexcept {
+    node.running = false;
+    node.phase = Phase::idle;
+    node.state = NodeState::cancelled;
+    if (node.extras != nullptr) node.extras->driver = Task<>();
+    node.destroy_body();
+    node.clear_output();
+    node.release_arguments();
+}
+
+inline void Run::let_finished_go() noexcept {
+    while (NodeCore* node = finished_.pop()) {
+        node->running = false;
+        reap(*node);
+    }
+    while (!finished_edges_.empty()) {
+        EdgeTask& task = finished_edges_.front();
+        task.unlink();
+        reap(task);
+    }
+    if (frozen_ && !dropped_ && awaiting_ != nullptr) awaiting_->reap();
+}
+
+inline void Run::mark_unsettled() noexcept {
+    for (const GraphPin& pin : report_->pins) {
+        for (NodeCore* node : pin.graph().nodes) {
+            if (!has(*node) || is_settled(*node)) continue;
+            if (node->stamp != stamp_) node->clear_output();
+            node->stamp = stamp_;
+            node->state = NodeState::cancelled;
+        }
+    }
+}
+
+inline void Run::unref() noexcept {
+    if (--references_ > 0) return;
+    if (!left_) leave();
+    delete this;
+}
+
+}  // namespace grafo::detail

@@ -1,0 +1,95 @@
+#pragma once
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/run.hpp>
+
+// What a run makes of edges and nodes that come and go while it is on.
+namespace grafo::detail {
+
+inline bool Run::has(const NodeCore& node) const noexcept { return node.plan == plan_id_; }
+
+inline NodeState Run::state_of(const NodeCore& node) const noexcept {
+    return node.stamp == stamp_ ? node.state : NodeState::pending;
+}
+
+inline const SmallVector<InEdge>* Run::original_edges(const NodeCore& node) const noexcept {
+    return rewiring_.original(node);
+}
+
+inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
+    NodeCore& child = *edge.child;
+    if (!has(child)) {
+        join(child);
+        return;
+    }
+    if (!has(parent)) join(parent);
+    if (!touch_without_last(child) || is_settled(child)) return;
+    if (is_last_parent(parent, child)) child.blocked = false;
+    ++child.pending;
+    if (child.state == NodeState::ready) child.state = NodeState::pending;
+    if (is_settled(parent)) deliver(parent, edge);
+    schedule();
+}
+
+inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) {
+    if (!has(child)) return;
+    touch(child);
+    bool delivered = is_settled(parent);
+    if (&parent == settling_) {
+        delivered = position < cursor_;
+        if (position < cursor_) --cursor_;
+        if (position < end_) --end_;
+    }
+    if (const Forward* forward = parent.out[position].forward; forward != nullptr) {
+        edge_tasks_.for_each([&](EdgeTask& task) {
+            if (&task.forward != forward || task.removed) return;
+            task.removed = true;
+            delivered = false;
+            task.cancel();
+        });
+    }
+    if (!delivered && !is_settled(child)) {
+        if (is_last_parent(parent, child)) child.blocked = true;  // cut off: it will be skipped
+        count_down(child);
+    }
+    schedule();
+}
+
+inline void Run::join(NodeCore& first) {
+    std::vector<NodeCore*> joined;
+    const auto add = [&](NodeCore& node) {
+        if (has(node)) return;
+        joined.push_back(&node);
+        node.plan = plan_id_;
+    };
+    try {
+        add(first);
+        for (std::size_t i = 0; i < joined.size(); ++i) {
+            for (const OutEdge& edge : joined[i]->out) add(*edge.child);
+        }
+        for (std::size_t i = 0; i < joined.size(); ++i) {
+            for (const InEdge& edge : joined[i]->in) add(*edge.parent);
+        }
+        rewiring_.join(joined);
+    } catch (...) {
+        for (NodeCore* node : joined) node->plan = 0;
+        throw;
+    }
+    for (NodeCore* node : joined) reset(*node);
+    for (NodeCore* node : joined) {
+        if (node->in.empty()) make_ready(*node);
+        const std::uint32_t mark = Graph::next_mark();
+        for (std::uint32_t i = 0; i < node->in.size(); ++i) {
+            NodeCore& parent = *node->in[i].parent;
+            if (!is_settled(parent) || std::exchange(parent.mark, mark) == mark) continue;
+            for (std::uint32_t k = 0; k < parent.out.size(); ++k) {
+                if (parent.out[k].child == node) deliver(parent, parent.out[k]);
+            }
+        }
+    }
+    schedule();
+}
+
+}  // namespace grafo::detail
