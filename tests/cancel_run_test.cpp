@@ -1057,3 +1057,130 @@ TEST_CASE("Many stop() calls from many threads, before, in and after the run, en
     CHECK(report.stopped());
     CHECK(report.cancelled().size() == 1);
 }
+
+// ---- transforms whose edge is cut ---------------------------------------------------------------
+
+TEST_CASE("A transform may cut its own edge, also one that was made in the run") {
+    const bool in_run = GENERATE(false, true);
+    const bool waits = GENERATE(false, true);
+    CAPTURE(in_run, waits);
+    std::string got;
+    int calls = 0;
+    Node count_all{"count_all",
+                   [&](const std::vector<std::string>& all) {
+                       ++calls;
+                       return all.size();
+                   },
+                   "all"_args};
+    Node other{"other", [] { return std::string("other"); }};
+    other.connect(count_all, "all"_a);
+    const auto connect_self_cutting = [&](const Node<int>& parent) {
+        const std::string text(50, 'x');  // owned by the closure, which is owned by the edge
+        if (waits) {
+            parent.connect(
+                count_all, "all"_a = [&, text](int) -> Task<std::string> {
+                    co_await sleep_for(1s);
+                    AnyNode(parent).disconnect(count_all);
+                    got += text;
+                    co_return text;
+                });
+        } else {
+            parent.connect(
+                count_all, "all"_a = [&, text](int) {
+                    AnyNode(parent).disconnect(count_all);
+                    got += text;
+                    return text;
+                });
+        }
+    };
+    std::optional<Node<int>> self;
+    Node parent{"parent", [&]() -> int {
+                    if (in_run) connect_self_cutting(*self);
+                    return 1;
+                }};
+    self = parent;
+    if (!in_run) connect_self_cutting(*self);
+    const TreeExecutor executor{parent, other};
+    EventLoop loop{virtual_time};
+    for (int run = 1; run <= 2; ++run) {
+        loop.run(executor.run());
+        CHECK(got == std::string(static_cast<std::size_t>(50 * run), 'x'));
+        CHECK(calls == run);
+        CHECK(count_all.output() == 1);
+        CHECK(parent.children().size() == (in_run ? 0 : 1));
+    }
+}
+
+TEST_CASE("A transform that is cut off while it waits cleans up with what it captured") {
+    const bool in_run = GENERATE(false, true);
+    CAPTURE(in_run);
+    std::string got;
+    Node child{"child", [](const std::vector<std::string>& all) { return all.size(); }, "all"_args};
+    const auto connect_slow = [&](const Node<int>& parent) {
+        const std::string text(50, 'x');
+        parent.connect(
+            child, "all"_a = [&got, text](int) -> Task<std::string> {
+                bool cancelled = false;
+                try {
+                    co_await sleep_for(1h);
+                } catch (const Cancelled&) {
+                    cancelled = true;
+                }
+                if (cancelled) co_await sleep_for(1s);
+                got += text;
+                co_return text;
+            });
+    };
+    std::optional<Node<int>> self;
+    Node parent{"parent", [&]() -> int {
+                    if (in_run) connect_slow(*self);
+                    return 1;
+                }};
+    self = parent;
+    if (!in_run) connect_slow(*self);
+    Node other{"other", [] { return std::string("other"); }};
+    other.connect(child, "all"_a);
+    Node cutter{"cutter", [&]() -> Task<> {
+                    co_await sleep_for(1s);
+                    parent.disconnect(child);
+                }};
+    const TreeExecutor executor{parent, other, cutter};
+    EventLoop loop{virtual_time};
+    loop.run(executor.run());
+    CHECK(got == std::string(50, 'x'));
+    CHECK(child.output() == 1);
+    CHECK(time_of(loop) == 2s);  // what was started is waited for
+}
+
+TEST_CASE("A stopped or failed run puts back the wiring that it had changed") {
+    const bool fails = GENERATE(false, true);
+    std::optional<TreeExecutor> executor;
+    Node first{"first", [] { return 1; }};
+    Node second{"second", []() -> Task<int> {
+                    co_await sleep_for(1s);
+                    co_return 2;
+                }};
+    Node child{"child", [](int x) { return x; }, "x"_a};
+    second.connect(child, "x"_a);
+    bool rewires = true;
+    Node rewirer{"rewirer", [&]() -> Task<> {
+                     if (!rewires) co_return;
+                     second.disconnect(child);
+                     first.connect(child, "x"_a);
+                     co_await yield();
+                     co_await yield();
+                     if (fails) throw std::runtime_error("broken");
+                     executor->stop();
+                 }};
+    executor.emplace(first, second, rewirer);
+    EventLoop loop{virtual_time};
+    CHECK_THROWS_AS(loop.run(executor->run()), RunError);
+    CHECK(child.output() == 1);
+    CHECK(second.state() == NodeState::cancelled);
+    CHECK(first.children().empty());
+    CHECK(second.children() == std::vector<AnyNode>{child});
+    CHECK(child.parents() == std::vector<AnyNode>{second});
+    rewires = false;
+    loop.run(executor->run());
+    CHECK(child.output() == 2);
+}

@@ -270,6 +270,81 @@ TEST_CASE("A stream may be dropped after every single event of a run that keeps 
     drop_at_every_event(true, ErrorPolicy::keep_going);
 }
 
+TEST_CASE("A run may be stopped after every single event: each node ends, and all is released") {
+    for (int k = 1; k <= 200; ++k) {
+        Counted::reset();
+        CAPTURE(k);
+        bool stopped = false;
+        {
+            const Everything graph(k % 2 == 0);
+            TreeExecutor executor{graph.roots};
+            executor.on_error(ErrorPolicy::keep_going);
+            EventLoop loop{virtual_time};
+            const auto consume = [&]() -> Task<> {
+                auto events = executor.yielding();
+                int count = 0;
+                try {
+                    while (co_await events.next()) {
+                        if (++count != k) continue;
+                        stopped = true;
+                        executor.stop();
+                    }
+                } catch (const RunError&) {
+                }
+            };
+            loop.run(consume());
+            const RunReport report = executor.report();
+            CHECK(report.completed().size() + report.failed().size() + report.skipped().size() +
+                      report.cancelled().size() ==
+                  graph.nodes.size());
+            for (const AnyNode& node : graph.nodes) CHECK(is_final(node.state()));
+        }
+        REQUIRE(Counted::live() == 0);
+        if (!stopped) {
+            CHECK(k > 20);
+            break;
+        }
+    }
+}
+
+TEST_CASE("A stream whose nodes rewire the graph may be dropped after every event") {
+    int complete = 0;
+    for (int k = 1; complete < 2; ++k) {
+        CAPTURE(k);
+        REQUIRE(k < 200);
+        Counted::reset();
+        {
+            Everything graph(false);
+            const Node<Counted> sink = *graph.result;
+            // Before the first event of its own: a new tail of the sink; the generator's edge cut.
+            AnyNode generator = graph.nodes[2];
+            Node rewirer{"rewirer", [&sink, generator]() -> Task<> {
+                             const Counted local(1);
+                             Node tail{"tail", Everything::sleep_and_add, "c"_a};
+                             sink.connect(
+                                 tail, "c"_a = [local](const Counted& c) -> Task<Counted> {
+                                     const Counted inner(local.value);
+                                     co_await sleep_for(1ms);
+                                     co_return Counted(c.value + inner.value);
+                                 });
+                             generator.disconnect(sink);
+                             co_await sleep_for(4ms);
+                             Node tail_of_tail{"tail_of_tail", Everything::sleep_and_add, "c"_a};
+                             tail.connect(tail_of_tail, "c"_a);
+                         }};
+            graph.roots.push_back(rewirer);
+            const std::vector<AnyNode> parents = AnyNode(sink).parents();
+            const TreeExecutor executor{graph.roots};
+            EventLoop loop{virtual_time};
+            if (loop.run(read_events(executor, k)) < k) ++complete;
+            CHECK(AnyNode(sink).parents() == parents);
+            CHECK(sink.children().empty());
+            for (const AnyNode& node : graph.nodes) CHECK(is_final(node.state()));
+        }
+        REQUIRE(Counted::live() == 0);
+    }
+}
+
 TEST_CASE("A range over a stream may be left after every single event") {
     Counted::reset();
     EventLoop counting{virtual_time};

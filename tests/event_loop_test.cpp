@@ -9,9 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <grafo/event_loop.hpp>
-#include <grafo/sleep.hpp>
-#include <grafo/task.hpp>
+#include <grafo/grafo.hpp>
 
 #include "catch.hpp"
 #include "counted.hpp"
@@ -565,6 +563,23 @@ TEST_CASE("A task that waits for nothing that can come ends run with DeadlockErr
                       ContainsSubstring("deadlock") && ContainsSubstring("the task waits"));
     EventLoop loop{virtual_time};
     CHECK_THROWS_AS(loop.run(body()), grafo::DeadlockError);
+}
+
+TEST_CASE("A deadlock names the nodes that wait") {
+    using namespace grafo::literals;
+    const auto endless = [](int) -> Task<> { co_await std::suspend_always(); };
+    const auto body = [&]() -> Task<> {
+        grafo::Node done{"the one that is done", number, "value"_a = 1};
+        grafo::Node first{"the first that waits", endless, "after"_a};
+        grafo::Node second{"the second that waits", endless, "after"_a};
+        done.connect(first, "after"_a);
+        done.connect(second, "after"_a);
+        co_await grafo::TreeExecutor{done}.run();
+    };
+    CHECK_THROWS_AS(grafo::run(body()), grafo::DeadlockError);
+    CHECK_THROWS_WITH(grafo::run(body()), ContainsSubstring("the first that waits") &&
+                                              ContainsSubstring("the second that waits") &&
+                                              !ContainsSubstring("the one that is done"));
 }
 
 TEST_CASE("In a deadlock the task is cancelled first, and may clean up") {

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <type_traits>
@@ -565,4 +567,283 @@ TEST_CASE("A node's completion is told before its children start, in state and i
         if (event.node() != parent) CHECK(told);
     }
     CHECK(told);
+}
+
+// ---- random graphs ------------------------------------------------------------------------------
+
+namespace {
+
+// A small graph of random shape whose nodes end in random ways, and a simple model of it.
+class RandomGraph {
+public:
+    enum class Outcome { completes, fails, skips, times_out };
+
+    explicit RandomGraph(std::uint32_t seed) : random_(seed) {
+        const std::size_t count = 2 + below(9);
+        for (std::size_t i = 0; i < count; ++i) add(i);
+    }
+
+    [[nodiscard]] std::size_t size() const { return nodes.size(); }
+
+    // What the node gives if nothing goes wrong above it: by recursion, without the library.
+    [[nodiscard]] long value(std::size_t i) const {
+        long sum = static_cast<long>(i) + 1;
+        for (const std::size_t p : parents[i]) sum += value(p);
+        return sum;
+    }
+    // How the node ends if nothing is cancelled.
+    [[nodiscard]] NodeState end_of(std::size_t i) const {
+        for (const std::size_t p : parents[i]) {
+            if (end_of(p) != NodeState::completed) return NodeState::skipped;
+        }
+        switch (outcomes[i]) {
+            case Outcome::completes: return NodeState::completed;
+            case Outcome::skips: return NodeState::skipped;
+            default: return NodeState::failed;
+        }
+    }
+    [[nodiscard]] std::size_t index_of(const AnyNode& node) const {
+        for (std::size_t i = 0; i < size(); ++i) {
+            if (node == nodes[i]) return i;
+        }
+        FAIL("a node that is not of this graph");
+        return 0;
+    }
+    [[nodiscard]] bool all_parents(std::size_t i, NodeState state) const {
+        return std::all_of(parents[i].begin(), parents[i].end(),
+                           [&](std::size_t p) { return nodes[p].state() == state; });
+    }
+
+    std::vector<Node<long>> nodes;
+    std::vector<std::vector<std::size_t>> parents;
+    std::vector<Outcome> outcomes;
+    std::vector<int> chunks;  // how many the node yields before its end
+
+private:
+    struct Plan {
+        explicit Plan(std::size_t i, Outcome o, std::chrono::milliseconds d, int c)
+            : base(static_cast<long>(i) + 1), outcome(o), duration(d), chunks(c) {}
+        void end() const {
+            if (outcome == Outcome::fails) throw std::runtime_error("broken");
+            if (outcome == Outcome::skips) throw Skip("not today");
+        }
+        [[nodiscard]] long sum(const std::vector<long>& parts) const {
+            long result = base;
+            for (const long part : parts) result += part;
+            return result;
+        }
+        long base;
+        Outcome outcome;
+        std::chrono::milliseconds duration;
+        int chunks;
+    };
+    static long plainly(const Plan& plan, const std::vector<long>& parts) {
+        plan.end();
+        return plan.sum(parts);
+    }
+    static Task<long> slowly(Plan plan, std::vector<long> parts) {
+        co_await sleep_for(plan.duration);
+        plan.end();
+        co_return plan.sum(parts);
+    }
+    static AsyncGenerator<int, long> in_chunks(Plan plan, std::vector<long> parts) {
+        for (int i = 0; i < plan.chunks; ++i) co_yield i;
+        co_await sleep_for(plan.duration);
+        plan.end();
+        co_return plan.sum(parts);
+    }
+
+    std::size_t below(std::size_t n) { return static_cast<std::size_t>(random_()) % n; }
+
+    template <class Body>
+    Node<long> make(const std::string& id, const Plan& plan, bool alone, Body body) {
+        if (alone) {
+            return Node{id, [plan, body] { return body(plan, std::vector<long>()); }};
+        }
+        return Node{id, [plan, body](const std::vector<long>& parts) { return body(plan, parts); },
+                    "parts"_args};
+    }
+
+    void add(std::size_t i) {
+        std::vector<std::size_t> above;
+        for (std::size_t p = 0; p < i; ++p) {
+            if (below(100) < 30) above.push_back(p);
+        }
+        const std::size_t dice = below(100);
+        const Outcome outcome = dice < 72   ? Outcome::completes
+                                : dice < 84 ? Outcome::fails
+                                : dice < 94 ? Outcome::skips
+                                            : Outcome::times_out;
+        const std::size_t kind = outcome == Outcome::times_out ? 1 + below(2) : below(3);
+        const std::chrono::milliseconds duration(below(4));
+        const Plan plan(i, outcome, outcome == Outcome::times_out ? 1h : duration,
+                        static_cast<int>(kind == 2 ? below(4) : 0));
+        const std::string id = "node" + std::to_string(i);
+        const auto made = kind == 0   ? make(id, plan, above.empty(), plainly)
+                          : kind == 1 ? make(id, plan, above.empty(), slowly)
+                                      : make(id, plan, above.empty(), in_chunks);
+        if (outcome == Outcome::times_out) made.timeout(2ms);
+        // Some edges take a transform, some of these wait.
+        for (const std::size_t p : above) {
+            switch (below(3)) {
+                case 0: nodes[p].connect(made, "parts"_a); break;
+                case 1: nodes[p].connect(made, "parts"_a = [](long x) { return x; }); break;
+                default:
+                    nodes[p].connect(
+                        made, "parts"_a = [](long x) -> Task<long> {
+                            co_await sleep_for(1ms);
+                            co_return x;
+                        });
+                    break;
+            }
+        }
+        nodes.push_back(made);
+        parents.push_back(std::move(above));
+        outcomes.push_back(outcome);
+        chunks.push_back(plan.chunks);
+    }
+
+    std::mt19937 random_;
+};
+
+// What each of the graph's nodes ended as, against the model and the report.
+void check_ends(const RandomGraph& graph, const RunReport& report, ErrorPolicy policy) {
+    std::vector<int> listed(graph.size(), 0);
+    const auto check_list = [&](const std::vector<AnyNode>& list, NodeState state) {
+        for (const AnyNode& node : list) {
+            CHECK(node.state() == state);
+            ++listed[graph.index_of(node)];
+        }
+    };
+    check_list(report.completed(), NodeState::completed);
+    check_list(report.failed(), NodeState::failed);
+    check_list(report.skipped(), NodeState::skipped);
+    check_list(report.cancelled(), NodeState::cancelled);
+    CHECK(listed == std::vector<int>(graph.size(), 1));
+    CHECK(report.errors().size() == report.failed().size());
+    CHECK(report.ok() == report.failed().empty());
+    for (std::size_t i = 0; i < graph.size(); ++i) {
+        CAPTURE(i);
+        const NodeState state = graph.nodes[i].state();
+        if (policy == ErrorPolicy::keep_going || report.ok()) CHECK(state == graph.end_of(i));
+        switch (state) {
+            case NodeState::completed:
+                CHECK(graph.end_of(i) == state);
+                CHECK(graph.all_parents(i, NodeState::completed));
+                CHECK(graph.nodes[i].output() == graph.value(i));
+                break;
+            case NodeState::failed:
+                CHECK(graph.end_of(i) == state);
+                CHECK(graph.all_parents(i, NodeState::completed));
+                CHECK_THROWS_AS(graph.nodes[i].output(), NodeError);
+                break;
+            case NodeState::skipped:
+                CHECK((graph.end_of(i) == state || !graph.all_parents(i, NodeState::completed)));
+                CHECK_THROWS_AS(graph.nodes[i].output(), OutputUnavailableError);
+                break;
+            default:
+                CHECK(policy == ErrorPolicy::fail_fast);
+                CHECK_FALSE(report.failed().empty());
+                break;
+        }
+    }
+}
+
+}  // namespace
+
+TEST_CASE("Every node of a random graph ends in exactly one state, the one of a simple model") {
+    const ErrorPolicy policy = GENERATE(ErrorPolicy::fail_fast, ErrorPolicy::keep_going);
+    std::map<NodeState, int> ends;
+    for (std::uint32_t seed = 0; seed < 300; ++seed) {
+        CAPTURE(seed, static_cast<int>(policy));
+        const RandomGraph graph(seed);
+        TreeExecutor executor{graph.nodes};
+        executor.on_error(policy).max_concurrency(1 + seed % 4);
+        EventLoop loop{virtual_time};
+        for (int again = 0; again < 2; ++again) {
+            check_ends(graph, loop.run(executor.try_run()), policy);
+        }
+        for (const Node<long>& node : graph.nodes) ++ends[node.state()];
+    }
+    // The graphs are no poor ones.
+    CHECK(ends[NodeState::completed] > 200);
+    CHECK(ends[NodeState::failed] > 100);
+    CHECK(ends[NodeState::skipped] > 100);
+    CHECK((ends[NodeState::cancelled] > 50) == (policy == ErrorPolicy::fail_fast));
+}
+
+TEST_CASE("The events of a random graph tell of each node its start, its chunks, and one end") {
+    const ErrorPolicy policy = GENERATE(ErrorPolicy::fail_fast, ErrorPolicy::keep_going);
+    int chunks_seen = 0;
+    for (std::uint32_t seed = 0; seed < 300; ++seed) {
+        CAPTURE(seed, static_cast<int>(policy));
+        const RandomGraph graph(seed);
+        TreeExecutor executor{graph.nodes};
+        executor.on_error(policy).max_concurrency(1 + seed % 4);
+        EventLoop loop{virtual_time};
+        struct Seen {
+            int started = 0;
+            int chunks = 0;
+            int ends = 0;
+            NodeState end = NodeState::pending;
+        };
+        std::vector<Seen> seen(graph.size());
+        std::map<NodeState, std::vector<AnyNode>> lists;
+        bool failed = false;
+        const auto end = [&](const Event& event, NodeState state) {
+            Seen& of_node = seen[graph.index_of(event.node())];
+            ++of_node.ends;
+            of_node.end = state;
+            lists[state].push_back(event.node());
+        };
+        try {
+            for (const Event& event : iterate(loop, executor.yielding())) {
+                const std::size_t i = graph.index_of(event.node());
+                CHECK(seen[i].ends == 0);  // nothing comes after the end
+                CHECK((event.error() != nullptr) == (event.kind() == EventKind::failed));
+                switch (event.kind()) {
+                    case EventKind::started:
+                        CHECK(++seen[i].started == 1);
+                        CHECK(seen[i].chunks == 0);
+                        for (const std::size_t p : graph.parents[i]) {
+                            CHECK(seen[p].end == NodeState::completed);
+                        }
+                        break;
+                    case EventKind::chunk:
+                        ++chunks_seen;
+                        CHECK(seen[i].started == 1);
+                        REQUIRE(event.chunk<int>().has_value());
+                        CHECK(event.chunk<int>()->output == seen[i].chunks++);
+                        break;
+                    case EventKind::completed:
+                        CHECK(seen[i].started == 1);
+                        CHECK(seen[i].chunks == graph.chunks[i]);
+                        CHECK(graph.nodes[i].output() == graph.value(i));
+                        end(event, NodeState::completed);
+                        break;
+                    case EventKind::failed: end(event, NodeState::failed); break;
+                    case EventKind::skipped: end(event, NodeState::skipped); break;
+                    case EventKind::cancelled: end(event, NodeState::cancelled); break;
+                    case EventKind::retrying: FAIL("nothing is tried again here"); break;
+                }
+            }
+        } catch (const RunError& error) {
+            failed = true;
+            CHECK(error.errors().size() == lists[NodeState::failed].size());
+        }
+        const RunReport report = executor.report();
+        CHECK(failed == !report.ok());
+        for (std::size_t i = 0; i < graph.size(); ++i) {
+            CHECK(seen[i].ends == 1);
+            CHECK(seen[i].end == graph.nodes[i].state());
+            if (seen[i].end == NodeState::completed) CHECK(seen[i].started == 1);
+            if (!graph.all_parents(i, NodeState::completed)) CHECK(seen[i].started == 0);
+        }
+        CHECK(lists[NodeState::completed] == report.completed());
+        CHECK(lists[NodeState::failed] == report.failed());
+        CHECK(lists[NodeState::skipped] == report.skipped());
+        CHECK(lists[NodeState::cancelled] == report.cancelled());
+        check_ends(graph, report, policy);
+    }
+    CHECK(chunks_seen > 300);
 }

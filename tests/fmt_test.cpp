@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <grafo/fmt.hpp>
 #include <grafo/grafo.hpp>
 
@@ -33,7 +34,7 @@ std::string formatted(E error) {
 
 }  // namespace
 
-TEST_CASE("An executor is its name, its description and one line an edge") {
+TEST_CASE("An executor is its name, its description, and a line for each edge and each lone node") {
     //   extract -> transform -> load
     //        \------------------/       and `alone`
     const Node extract{"extract", [] { return 1; }};
@@ -50,7 +51,8 @@ TEST_CASE("An executor is its name, its description and one line an edge") {
           "alone");
     const TreeExecutor described = TreeExecutor{"ETL", {load}}.description("every night at three");
     CHECK(fmt::format("{}", described) ==
-          "ETL: every night at three\n"
+          "ETL\n"
+          "every night at three\n"
           "transform -> load\n"
           "extract -> transform\n"
           "extract -> load");
@@ -94,7 +96,7 @@ TEST_CASE("A state and an event's kind are words") {
     CHECK(kinds == "started chunk completed failed retrying skipped cancelled ");
 }
 
-TEST_CASE("An event is what happened and to which node, of a failure the error") {
+TEST_CASE("An event is what happened and to which node, and what the error of a failure says") {
     const auto generate = []() -> AsyncGenerator<int> { co_yield 1; };
     const Node chunks{"chunks", generate};
     const Node fails{"fails", [](const std::vector<int>&) { throw std::runtime_error("broken"); },
@@ -111,21 +113,23 @@ TEST_CASE("An event is what happened and to which node, of a failure the error")
     CHECK_THROWS_AS(loop.run(read()), RunError);
     CHECK(lines == std::vector<std::string>{
                        "started chunks", "chunk chunks", "completed chunks", "started fails",
-                       "node 'fails' failed: broken (path: chunks -> fails)", "skipped after"});
+                       "failed fails: node 'fails' failed: broken (path: chunks -> fails)",
+                       "skipped after"});
 }
 
-TEST_CASE("A report is one line: the counts and the time") {
+TEST_CASE("A report is one line: how many nodes ended in which way, and the time") {
     const Node good{"good", slow, "seconds"_a = 2};
     const Node fails{"fails", [](int) { throw std::runtime_error("broken"); }, "x"_a = good};
     const Node after{"after", [] {}};
     fails.connect(after);
     EventLoop loop{virtual_time};
     CHECK(fmt::format("{}", loop.run(TreeExecutor{good}.try_run())) ==
-          "1 completed, 1 failed, 1 skipped in 2.00 s");
+          "1 completed, 1 failed, 1 skipped, 0 cancelled in 2 s");
 
     const Node quick{"quick", [] {}};
-    CHECK(fmt::format("{}", loop.run(TreeExecutor{quick}.run())) == "1 completed in 0 ns");
-    CHECK(fmt::format("{}", RunReport()) == "0 completed in 0 ns");
+    CHECK(fmt::format("{}", loop.run(TreeExecutor{quick}.run())) ==
+          "1 completed, 0 failed, 0 skipped, 0 cancelled in 0 s");
+    CHECK(fmt::format("{}", RunReport()) == "0 completed, 0 failed, 0 skipped, 0 cancelled in 0 s");
 }
 
 TEST_CASE("The report of a stopped run says so") {
@@ -138,7 +142,7 @@ TEST_CASE("The report of a stopped run says so") {
     };
     loop.spawn(stop());
     CHECK(fmt::format("{}", loop.run(executor.try_run())) ==
-          "0 completed, 1 cancelled in 1.50 s, stopped");
+          "0 completed, 0 failed, 0 skipped, 1 cancelled in 1.5 s, stopped");
 }
 
 TEST_CASE("The time of a report has a unit that a person would choose") {
@@ -146,16 +150,29 @@ TEST_CASE("The time of a report has a unit that a person would choose") {
         const auto wait = [pause]() -> Task<> { co_await sleep_for(pause); };
         const Node node{"node", wait};
         EventLoop loop{virtual_time};
-        return fmt::format("{}", loop.run(TreeExecutor{node}.run()));
+        const std::string text = fmt::format("{}", loop.run(TreeExecutor{node}.run()));
+        const std::string counts = "1 completed, 0 failed, 0 skipped, 0 cancelled in ";
+        REQUIRE(text.substr(0, counts.size()) == counts);
+        return text.substr(counts.size());
     };
-    CHECK(after(7ns) == "1 completed in 7 ns");
-    CHECK(after(999ns) == "1 completed in 999 ns");
-    CHECK(after(1us) == "1 completed in 1 us");
-    CHECK(after(45600ns) == "1 completed in 45.6 us");
-    CHECK(after(12345us) == "1 completed in 12.3 ms");
-    CHECK(after(999ms) == "1 completed in 999 ms");
-    CHECK(after(999900us) == "1 completed in 1.00 s");
-    CHECK(after(90min) == "1 completed in 5400.00 s");
+    CHECK(after(0ns) == "0 s");
+    CHECK(after(7ns) == "7 ns");
+    CHECK(after(999ns) == "999 ns");
+    CHECK(after(1us) == "1 us");
+    CHECK(after(45600ns) == "45.6 us");
+    CHECK(after(999499ns) == "999 us");
+    CHECK(after(999500ns) == "1 ms");
+    CHECK(after(12345us) == "12.3 ms");
+    CHECK(after(999ms) == "999 ms");
+    CHECK(after(999900us) == "1 s");
+    CHECK(after(1250ms) == "1.25 s");
+    CHECK(after(59940ms) == "59.9 s");
+    CHECK(after(59950ms) == "1 min");
+    CHECK(after(61s) == "1 min 1 s");
+    CHECK(after(59min + 59s) == "59 min 59 s");
+    CHECK(after(59min + 59600ms) == "1 h");
+    CHECK(after(90min) == "1 h 30 min");
+    CHECK(after(240h + 20s) == "240 h");
 }
 
 TEST_CASE("An error is what it says") {
@@ -184,6 +201,24 @@ TEST_CASE("An error is what it says") {
     CHECK(formatted(DeadlockError("text")) == "text");
 }
 
+TEST_CASE("A list of nodes is joined as a list of strings is") {
+    const Node parent{"parent", [] {}};
+    const Node one{"one", [] {}};
+    const Node two{"two", [] {}};
+    parent.connect(one);
+    parent.connect(two);
+    CHECK(fmt::format("{}", fmt::join(parent.children(), ", ")) == "one (pending), two (pending)");
+}
+
+TEST_CASE("A node that prints itself while it runs is running") {
+    std::string seen;
+    const Node node{"node",
+                    [&seen](NodeContext& context) { seen = fmt::format("{}", context.node()); }};
+    EventLoop loop{virtual_time};
+    loop.run(TreeExecutor{node}.run());
+    CHECK(seen == "node (running)");
+}
+
 TEST_CASE("All of them take width, fill and alignment as a string does") {
     const Node node{"n", [] {}};
     const AnyNode any = node;
@@ -192,7 +227,8 @@ TEST_CASE("All of them take width, fill and alignment as a string does") {
     CHECK(fmt::format("[{:^11}]", NodeState::completed) == "[ completed ]");
     CHECK(fmt::format("[{:.4}]", EventKind::completed) == "[comp]");
     CHECK(fmt::format("[{:-^8}]", Error("ab")) == "[---ab---]");
-    CHECK(fmt::format("[{:>21}]", RunReport()) == "[  0 completed in 0 ns]");
+    CHECK(fmt::format("[{:_<58}]", RunReport()) ==
+          "[0 completed, 0 failed, 0 skipped, 0 cancelled in 0 s______]");
     CHECK(fmt::format("[{:.1}]", TreeExecutor{"Name", {node}}) == "[N]");
     CHECK(fmt::format("[{:>{}}]", NodeState::ready, 7) == "[  ready]");
 }

@@ -165,6 +165,7 @@ public:
             promise_type& promise = coroutine_.promise();
             promise.context = &detail::context_of(awaiting);
             promise.target = awaiting.address();
+            promise.parent = detail::promise_of(awaiting);
             promise.item = nullptr;
             detail::LoopCore::current->next = coroutine_;
         }

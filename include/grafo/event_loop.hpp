@@ -46,7 +46,7 @@ public:
         while (!spawned_.empty()) {
             auto& spawned = static_cast<Spawned&>(spawned_.front());
             spawned.detail::Registered::unlink();
-            delete &spawned;
+            spawned.drop_for_good();
         }
         mailbox_->close();
     }

@@ -5,7 +5,7 @@
 /// events, reports and errors. All take the options of a string: width, fill, alignment.
 
 #include <chrono>
-#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -33,13 +33,23 @@ namespace grafo::detail {
     return "unknown";
 }
 
-// Three digits and a unit that a person would choose.
+// Three digits and a unit that a person would choose; from a minute on two whole numbers.
 [[nodiscard]] inline std::string elapsed_text(std::chrono::nanoseconds elapsed) {
+    if (elapsed == std::chrono::nanoseconds::zero()) return "0 s";
+    // Below these limits what is printed stays below the next unit, rounding included.
     const auto count = static_cast<double>(elapsed.count());
     if (count < 999.5) return fmt::format("{} ns", elapsed.count());
     if (count < 999.5e3) return fmt::format("{:.3g} us", count / 1e3);
     if (count < 999.5e6) return fmt::format("{:.3g} ms", count / 1e6);
-    return fmt::format("{:.2f} s", count / 1e9);
+    if (count < 59.95e9) return fmt::format("{:.3g} s", count / 1e9);
+    const auto two = [](std::int64_t small, std::string_view large_unit, std::string_view unit) {
+        std::string text = fmt::format("{} {}", small / 60, large_unit);
+        if (small % 60 != 0) text += fmt::format(" {} {}", small % 60, unit);
+        return text;
+    };
+    const std::int64_t seconds = std::chrono::round<std::chrono::seconds>(elapsed).count();
+    if (seconds < 3600) return two(seconds, "min", "s");
+    return two(std::chrono::round<std::chrono::minutes>(elapsed).count(), "h", "min");
 }
 
 [[nodiscard]] inline std::string node_text(const AnyNode& node) {
@@ -48,26 +58,23 @@ namespace grafo::detail {
 }
 
 [[nodiscard]] inline std::string event_text(const Event& event) {
-    if (const NodeError* error = event.error(); error != nullptr) return error->what();
-    return fmt::format("{} {}", event_name(event.kind()), event.node().id());
+    std::string text = fmt::format("{} {}", event_name(event.kind()), event.node().id());
+    if (const NodeError* error = event.error(); error != nullptr) {
+        text += fmt::format(": {}", error->what());
+    }
+    return text;
 }
 
 [[nodiscard]] inline std::string report_text(const RunReport& report) {
-    std::string text = fmt::format("{} completed", report.completed().size());
-    const auto add = [&text](std::size_t count, std::string_view what) {
-        if (count > 0) text += fmt::format(", {} {}", count, what);
-    };
-    add(report.failed().size(), "failed");
-    add(report.skipped().size(), "skipped");
-    add(report.cancelled().size(), "cancelled");
-    text += " in " + elapsed_text(report.elapsed());
-    if (report.stopped()) text += ", stopped";
-    return text;
+    return fmt::format("{} completed, {} failed, {} skipped, {} cancelled in {}{}",
+                       report.completed().size(), report.failed().size(), report.skipped().size(),
+                       report.cancelled().size(), elapsed_text(report.elapsed()),
+                       report.stopped() ? ", stopped" : "");
 }
 
 [[nodiscard]] inline std::string executor_text(const TreeExecutor& executor) {
     std::string text = executor.name();
-    if (!executor.description().empty()) text += ": " + executor.description();
+    if (!executor.description().empty()) text += "\n" + executor.description();
     executor.for_each_edge([&text](const AnyNode& parent, const AnyNode& child) {
         text += fmt::format("\n{} -> {}", parent.id(), child.id());
     });
@@ -114,7 +121,7 @@ struct fmt::formatter<grafo::AnyNode> : fmt::formatter<std::string_view> {
 template <class T, class Sig>
 struct fmt::formatter<grafo::Node<T, Sig>> : fmt::formatter<grafo::AnyNode> {};
 
-/// What happened and to which node: `completed extract`; of a failure what its error says.
+/// What happened and to which node: `completed extract`; of a failure also what its error says.
 template <>
 struct fmt::formatter<grafo::Event> : fmt::formatter<std::string_view> {
     template <class Context>
@@ -123,7 +130,7 @@ struct fmt::formatter<grafo::Event> : fmt::formatter<std::string_view> {
     }
 };
 
-/// One line: `4 completed, 1 failed, 2 skipped in 1.25 s`, with `, stopped` if it was.
+/// One line: `4 completed, 1 failed, 2 skipped, 0 cancelled in 1.25 s`, and `, stopped` if it was.
 template <>
 struct fmt::formatter<grafo::RunReport> : fmt::formatter<std::string_view> {
     template <class Context>
@@ -133,8 +140,8 @@ struct fmt::formatter<grafo::RunReport> : fmt::formatter<std::string_view> {
     }
 };
 
-/// The name and the description, then a line `parent -> child` for each edge, then one for each
-/// node without edges. Linear in the size of the graph.
+/// The name, the description (if any) on a line of its own, then a line `parent -> child` for each
+/// edge and one for each node without any. Linear in the size of the graph.
 template <>
 struct fmt::formatter<grafo::TreeExecutor> : fmt::formatter<std::string_view> {
     template <class Context>

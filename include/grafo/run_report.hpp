@@ -11,8 +11,44 @@ namespace grafo {
 
 namespace detail {
 
-// What a run leaves behind. The pins keep the nodes alive.
-struct ReportData {
+// What a run leaves behind. Its pins keep the nodes alive, or its handles once something was cut
+// off one of their graphs.
+struct ReportData final : PinHolder {
+    ReportData() = default;
+    ReportData(const ReportData&) = delete;
+    ReportData& operator=(const ReportData&) = delete;
+    ~ReportData() {
+        leave_graphs();
+        if (!holds_nodes) return;
+        for_each_node([](NodeCore& node) { drop_handle(node); });
+    }
+
+    // Makes room for `join_graph` calls, which then do not throw.
+    void reserve_graphs(const std::vector<Graph*>& graphs) {
+        pins.reserve(graphs.size());
+        for (Graph* graph : graphs) graph->holders.reserve(graph->holders.size() + 1);
+    }
+    void join_graph(Graph& graph) noexcept {
+        pins.push_back(GraphPin(graph));
+        graph.holders.push_back(this);
+    }
+    void hold_nodes_instead() noexcept override {
+        if (!holds_nodes) for_each_node([](NodeCore& node) { add_handle(node); });
+        holds_nodes = true;
+        leave_graphs();
+    }
+    void leave_graphs() noexcept {
+        for (const GraphPin& pin : pins) std::erase(pin.graph().holders, this);
+        pins.clear();
+    }
+    template <class Visit>
+    void for_each_node(Visit&& visit) const {
+        for (const auto* list : {&completed, &failed, &skipped, &cancelled}) {
+            for (NodeCore* node : *list) visit(*node);
+        }
+    }
+
+    bool holds_nodes = false;
     std::string name;
     std::vector<GraphPin> pins;
     std::vector<NodeCore*> completed;

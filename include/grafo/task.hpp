@@ -80,24 +80,28 @@ public:
     /// True unless the task is empty or was awaited.
     [[nodiscard]] explicit operator bool() const noexcept { return coroutine_ != nullptr; }
 
-    class Awaiter {
+    class Awaiter : detail::OwnedFrame {
     public:
-        explicit Awaiter(Task&& task) noexcept : task_(std::move(task)) {}
+        explicit Awaiter(Task&& task) noexcept : OwnedFrame(std::exchange(task.coroutine_, {})) {}
         bool await_ready() const {
-            if (!task_.coroutine_) throw Error("an empty Task was awaited: it was moved from");
+            if (!frame()) throw Error("an empty Task was awaited: it was moved from");
             return false;
         }
         template <class Promise>
         void await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
-            promise_type& promise = task_.coroutine_.promise();
-            promise.context = &detail::context_of(awaiting);
-            promise.target = awaiting.address();
-            detail::LoopCore::current->next = task_.coroutine_;
+            promise_type& task = promise();
+            task.context = &detail::context_of(awaiting);
+            task.target = awaiting.address();
+            task.parent = detail::promise_of(awaiting);
+            task.owner = this;
+            detail::LoopCore::current->next = frame();
         }
-        T await_resume() { return task_.coroutine_.promise().result.take(); }
+        T await_resume() { return promise().result.take(); }
 
     private:
-        Task task_;
+        promise_type& promise() const noexcept {
+            return std::coroutine_handle<promise_type>::from_address(frame().address()).promise();
+        }
     };
 
     /// Starts the task; the awaiting coroutine owns it from then on.

@@ -17,6 +17,7 @@
 namespace grafo::detail {
 
 struct Waiter;
+struct PromiseBase;
 
 class Context {
 public:
@@ -82,6 +83,7 @@ struct Waiter : Job {
 
     Control control;
     std::coroutine_handle<> handle;
+    PromiseBase* promise = nullptr;  // of that coroutine; null if it is another library's
     Context* context = nullptr;
     bool gave_up = false;
 };
@@ -116,6 +118,22 @@ struct LoopCore {
     static inline constinit thread_local LoopCore* current = nullptr;
 };
 
+// A coroutine frame and its owner.
+class OwnedFrame {
+public:
+    explicit OwnedFrame(std::coroutine_handle<> f) noexcept : frame_(f) {}
+    OwnedFrame(const OwnedFrame&) = delete;
+    OwnedFrame& operator=(const OwnedFrame&) = delete;
+    ~OwnedFrame() { destroy(); }
+    void destroy() noexcept {
+        if (frame_) std::exchange(frame_, {}).destroy();
+    }
+    [[nodiscard]] std::coroutine_handle<> frame() const noexcept { return frame_; }
+
+private:
+    std::coroutine_handle<> frame_;
+};
+
 // Each promise of the library: its context, and whom to tell at its end. `done == nullptr` means:
 // resume the coroutine at address `target`.
 struct PromiseBase {
@@ -132,7 +150,18 @@ struct PromiseBase {
     Context* context = nullptr;
     Done done = nullptr;
     void* target = nullptr;
+    PromiseBase* parent = nullptr;  // of the coroutine that awaits this one, if it is ours
+    OwnedFrame* owner = nullptr;    // in that coroutine's frame; null for a generator
 };
+
+template <class Promise>
+[[nodiscard]] PromiseBase* promise_of(std::coroutine_handle<Promise> coroutine) noexcept {
+    if constexpr (requires { static_cast<PromiseBase&>(coroutine.promise()); }) {
+        return &coroutine.promise();
+    } else {
+        return nullptr;
+    }
+}
 
 // The context of a coroutine of another library that awaits one of ours: nobody cancels it.
 class ForeignContext final : public Context {
@@ -147,6 +176,21 @@ template <class Promise>
     } else {
         static thread_local ForeignContext foreign;
         return foreign;
+    }
+}
+
+// Destroys the frames of a suspended context from the innermost outwards, all but the outermost:
+// as deep as they are nested, that takes no stack. A generator goes with the frame that reads it.
+inline void unwind(Context& context) noexcept {
+    if (context.waiter == nullptr) return;
+    PromiseBase* from = context.waiter->promise;
+    for (PromiseBase* at = from; at != nullptr; at = at->parent) {
+        if (at->owner == nullptr && at->parent != nullptr) from = at->parent;
+    }
+    while (from != nullptr && from->parent != nullptr) {
+        PromiseBase* parent = from->parent;
+        from->owner->destroy();
+        from = parent;
     }
 }
 
@@ -172,6 +216,7 @@ inline void Context::freeze() noexcept {
 template <class Promise>
 Waiter::Begin Waiter::begin(std::coroutine_handle<Promise> coroutine) noexcept {
     handle = coroutine;
+    promise = promise_of(coroutine);
     context = &context_of(coroutine);
     if (context->flags != 0) {
         if ((context->flags & Context::dropped) != 0) {

@@ -63,6 +63,7 @@ private:
         unlink();
         running = false;
         done_ = true;
+        unwind(*this);
         destroy_frame();
         ended();
     }

@@ -162,6 +162,7 @@ public:
 
     RunOptions options;
     std::string description;
+    std::size_t runs = 0;  // that are on
     std::shared_ptr<ReportData> report = std::make_shared<ReportData>();
 
 private:
@@ -179,16 +180,22 @@ private:
 // A run in the frame of the coroutine that awaits it.
 class RunHolder {
 public:
-    RunHolder(ExecutorState& state, RunControl& control, bool streaming) : control_(control) {
+    RunHolder(ExecutorState& state, RunControl& control, bool streaming)
+        : state_(state), control_(control) {
         RunOptions options = state.options;
         options.streaming = streaming;
-        run_ = new Run(state.current_plan(), std::move(options));
+        // Lets go of what only the last report held, before the plan looks at the graph.
+        if (state.runs == 0) state.report = std::make_shared<ReportData>();
+        Plan& plan = state.current_plan();
+        run_ = new Run(plan, std::move(options));
         state.report = run_->report();
+        ++state.runs;
         if (control.begin(*run_, Mailbox::current())) run_->stop();
     }
     RunHolder(const RunHolder&) = delete;
     RunHolder& operator=(const RunHolder&) = delete;
     ~RunHolder() {
+        --state_.runs;
         control_.end();
         run_->drop();
     }
@@ -196,6 +203,7 @@ public:
     Run& operator*() const noexcept { return *run_; }
 
 private:
+    ExecutorState& state_;
     RunControl& control_;
     Run* run_;
 };

@@ -15,6 +15,17 @@
 // nothing; when the last handle goes, all nodes of the graph go, one after the other.
 namespace grafo::detail {
 
+// Keeps graphs alive as a whole, as long as nothing is cut off them: a report, once its run is
+// over.
+class PinHolder {
+public:
+    // Holds the nodes it means by handles from now on, and no pins.
+    virtual void hold_nodes_instead() noexcept = 0;
+
+protected:
+    ~PinHolder() = default;
+};
+
 class Graph {
 public:
     Graph() = default;
@@ -23,11 +34,14 @@ public:
 
     std::vector<NodeCore*> nodes;
     std::vector<RunHooks*> runs;
+    std::vector<PinHolder*> holders;
     std::uint32_t live = 0;  // nodes that have a handle
     std::uint32_t pins = 0;
     std::uint32_t planned_by = 0;  // the plan that is valid for the wiring as it is; 0: none
     std::uint32_t mark = 0;        // of the last traversal
     Graph* next_found = nullptr;   // in settle_cuts
+    NodeCore* found =
+        nullptr;  // in settle_cuts: a node that others were seen to hang together with
     Graph* merged_into = nullptr;  // then this is only what older pins point to
     std::vector<std::pair<NodeCore*, NodeCore*>> cuts;  // edges removed while pinned
 
@@ -106,6 +120,7 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
     winner->nodes.reserve(
         std::max(winner->nodes.capacity(), winner->nodes.size() + loser->nodes.size()));
     winner->runs.reserve(winner->runs.size() + loser->runs.size());
+    winner->holders.reserve(winner->holders.size() + loser->holders.size());
     winner->cuts.reserve(winner->cuts.size() + loser->cuts.size());
     for (RunHooks* run : winner->runs) run->before_merge();
     for (RunHooks* run : loser->runs) run->before_merge();
@@ -119,6 +134,7 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
             winner->runs.push_back(run);
         }
     }
+    winner->holders.insert(winner->holders.end(), loser->holders.begin(), loser->holders.end());
     winner->cuts.insert(winner->cuts.end(), loser->cuts.begin(), loser->cuts.end());
     winner->live += loser->live;
     winner->pins += loser->pins;
@@ -129,6 +145,7 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
         loser->merged_into = winner;
         loser->nodes = {};
         loser->runs = {};
+        loser->holders = {};
         loser->cuts = {};
     }
 }
@@ -190,10 +207,17 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
 // Takes care of edges that are gone: what no handle holds any more is freed. Without memory to find
 // out what was cut off, that lives as long as the graph it was part of.
 inline void settle_cuts(const std::vector<std::pair<NodeCore*, NodeCore*>>& cuts) noexcept {
+    for (const auto& [a, b] : cuts) a->graph->found = b->graph->found = nullptr;
     for (const auto& [a, b] : cuts) {
-        try {
-            split_if_cut(*a, *b);
-        } catch (const std::bad_alloc&) {
+        for (NodeCore* node : {a, b}) {
+            NodeCore* other = std::exchange(node->graph->found, node);
+            if (other == nullptr) continue;
+            try {
+                split_if_cut(*node, *other);
+            } catch (const std::bad_alloc&) {
+            }
+            other->graph->found = other;
+            node->graph->found = node;
         }
     }
     Graph* found = nullptr;
@@ -207,17 +231,6 @@ inline void settle_cuts(const std::vector<std::pair<NodeCore*, NodeCore*>>& cuts
     while (found != nullptr) {
         Graph* graph = std::exchange(found, found->next_found);
         if (graph->live == 0 && graph->pins == 0) free_graph(graph);
-    }
-}
-
-inline void edge_gone(NodeCore& a, NodeCore& b) noexcept {
-    try {
-        if (a.graph->pins > 0) {
-            a.graph->cuts.emplace_back(&a, &b);
-        } else {
-            settle_cuts({{&a, &b}});
-        }
-    } catch (const std::bad_alloc&) {  // as in settle_cuts
     }
 }
 
@@ -260,6 +273,25 @@ public:
 private:
     Graph* graph_;
 };
+
+// Frees what the cuts of the graph cut off, unless a run is on.
+inline void settle_graph(Graph& graph) noexcept {
+    if (!graph.runs.empty()) return;
+    const GraphPin last(graph);  // goes after all others, and settles the cuts
+    const std::vector<PinHolder*> holders = std::exchange(graph.holders, {});
+    for (PinHolder* holder : holders) holder->hold_nodes_instead();
+}
+
+// An edge between the two is gone. What that cuts off is found out at once, or when the run is
+// over.
+inline void edge_gone(NodeCore& a, NodeCore& b) noexcept {
+    try {
+        a.graph->cuts.emplace_back(&a, &b);
+    } catch (const std::bad_alloc&) {  // as in settle_cuts
+        return;
+    }
+    settle_graph(*a.graph);
+}
 
 // Points to a node without keeping it alive.
 class WeakNode {

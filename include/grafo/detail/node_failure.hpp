@@ -57,7 +57,10 @@ namespace grafo::detail {
 [[nodiscard]] inline NodeError make_node_error(NodeCore& node) {
     const auto failure =
         std::make_shared<const NodeFailure>(AnyNode(node), node, path_to(node), node.attempts());
-    std::string what = "node " + in_quotes(node.id) + " failed: " + exception_text(node.error);
+    const std::string name = "node " + in_quotes(node.id);
+    std::string cause = exception_text(node.error);
+    if (cause.starts_with(name + " ")) cause.replace(0, name.size(), "it");
+    std::string what = name + " failed: " + cause;
     if (failure->path.size() > 1) what += " (path: " + path_text(failure->path) + ")";
     try {
         std::rethrow_exception(node.error);

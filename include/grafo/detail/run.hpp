@@ -95,13 +95,13 @@ public:
           options_(std::move(options)),
           plan_id_(plan.id),
           stamp_(next_stamp()) {
-        for (Graph* graph : plan.graphs) {
-            report_->pins.push_back(GraphPin(*graph));
-            graph->runs.reserve(graph->runs.size() + 1);
-        }
+        report_->reserve_graphs(plan.graphs);
+        for (Graph* graph : plan.graphs) graph->runs.reserve(graph->runs.size() + 1);
         report_->name = options_.name;
-        for (Graph* graph : plan.graphs)
-            graph->runs.push_back(this);  // nothing throws from here on
+        for (Graph* graph : plan.graphs) {  // nothing throws from here on
+            report_->join_graph(*graph);
+            graph->runs.push_back(this);
+        }
         started_ = loop_.now();
         boundary_ = started_;
         core_.waiting.push_back(*this);
@@ -289,6 +289,7 @@ private:
         auto& self = static_cast<Run&>(job);
         ++self.references_;
         self.pumping_ = true;
+        self.boundary_known_ = false;  // time may have passed
         const bool more = self.work();
         self.pumping_ = false;
         if (more) self.schedule();

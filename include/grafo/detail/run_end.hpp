@@ -39,11 +39,10 @@ inline void Run::leave() noexcept {
     Job::unlink();
     WaitList::unlink();
     rewiring_.restore();
-    for (const GraphPin& pin : report_->pins) {
-        std::vector<RunHooks*>& runs = pin.graph().runs;
-        for (std::size_t i = runs.size(); i-- > 0;) {
-            if (runs[i] == this) runs.erase(runs.begin() + static_cast<std::ptrdiff_t>(i));
-        }
+    for (const GraphPin& pin : report_->pins) std::erase(pin.graph().runs, this);
+    for (std::size_t i = 0; i < report_->pins.size(); ++i) {  // settling may clear the pins
+        Graph& graph = report_->pins[i].graph();
+        if (!graph.cuts.empty()) settle_graph(graph);
     }
     left_ = true;
 }
@@ -89,6 +88,7 @@ inline void Run::let_go() noexcept {
 }
 
 inline void Run::destroy(NodeCore& node) noexcept {
+    unwind(node);
     node.running = false;
     node.phase = Phase::idle;
     node.state = NodeState::cancelled;

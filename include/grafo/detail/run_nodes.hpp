@@ -193,7 +193,7 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
 inline std::string Run::timeout_text(const NodeCore& node) {
     const bool total = node.timed_out == TimedOut::total;
     const auto limit = total ? node.extras->total_timeout : node.extras->timeout;
-    return "it did not end within " + duration_text(limit) +
+    return "node " + in_quotes(node.id) + " did not end within " + duration_text(limit) +
            (total ? " (total_timeout)" : " (timeout)");
 }
 

@@ -1,0 +1,968 @@
+#include <grafo/grafo.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "catch.hpp"
+#include "counted.hpp"
+
+// A graph that is changed by its own bodies and callbacks while it runs.
+
+using namespace grafo;
+using namespace grafo::literals;
+using namespace std::chrono_literals;
+using Catch::Matchers::ContainsSubstring;
+using grafo_test::Counted;
+using std::chrono::nanoseconds;
+
+namespace {
+
+using Log = std::vector<std::string>;
+using Nodes = std::vector<AnyNode>;
+
+Log ids(const Nodes& nodes) {
+    Log result;
+    for (const AnyNode& node : nodes) result.push_back(node.id());
+    return result;
+}
+
+RunReport run_it(const TreeExecutor& executor) {
+    EventLoop loop{virtual_time};
+    return loop.run(executor.run());
+}
+
+RunReport try_it(TreeExecutor executor, ErrorPolicy policy = ErrorPolicy::keep_going) {
+    EventLoop loop{virtual_time};
+    executor.on_error(policy);
+    return loop.run(executor.try_run());
+}
+
+template <class E>
+bool holds(const std::exception_ptr& error) {
+    try {
+        std::rethrow_exception(error);
+    } catch (const E&) {
+        return true;
+    } catch (...) {
+        return false;
+    }
+}
+
+std::string at(const std::string& what) {
+    return std::to_string(EventLoop::current().now().time_since_epoch() / 1s) + " " + what;
+}
+
+int twice(int x) { return 2 * x; }
+
+// A node that says in the log when it starts, and takes `work`.
+Node<int> logging(Log& log, const std::string& id, nanoseconds work = 0s) {
+    return Node{id, [&log, id, work]() -> Task<int> {
+                    log.push_back(at(id));
+                    if (work > 0ns) co_await sleep_for(work);
+                    co_return 1;
+                }};
+}
+
+}  // namespace
+
+// ---- new nodes ----------------------------------------------------------------------------------
+
+TEST_CASE("A node made in a body starts when its parents are done, and gets what they forward") {
+    Log log;
+    const Node source{"source", [] { return 21; }};
+    const Node maker{"maker",
+                     [&](NodeContext& context, int x) -> Task<int> {
+                         const Node<int> self(context.node());
+                         const Node of_settled{"of_settled", twice, "x"_a = source};
+                         const Node of_self{"of_self", twice, "x"_a};
+                         const Node of_both{"of_both", [](int a, int b) { return a + b; },
+                                            "a"_a = source, "b"_a};
+                         self.connect(of_self, "x"_a);
+                         self.connect(of_both, "b"_a = [](int y) { return y * 10; });
+                         co_await sleep_for(1s);
+                         log.push_back(std::to_string(of_settled.output()));
+                         co_return x;
+                     },
+                     "x"_a = source};
+    const RunReport report = run_it(TreeExecutor{source});
+    CHECK(log == Log{"42"});  // while its maker was still running
+    REQUIRE(ids(report.completed()) == Log{"source", "of_settled", "maker", "of_self", "of_both"});
+    CHECK(report.completed()[3].output<int>() == 42);
+    CHECK(report.completed()[4].output<int>() == 231);
+}
+
+TEST_CASE("A node without parents that is connected to a pending one starts, and delays that") {
+    Log log;
+    const Node<int> last = logging(log, "last");
+    const Node<int> first{"first", [&log, ref = last.ref()]() -> Task<int> {
+                              const Node<int> made = logging(log, "made", 5s);
+                              made.connect(AnyNode(ref));
+                              co_await sleep_for(1s);
+                              co_return 1;
+                          }};
+    first.connect(last);
+    const RunReport report = run_it(TreeExecutor{first});
+    CHECK(log == Log{"0 made", "5 last"});
+    CHECK(ids(report.completed()) == Log{"first", "made", "last"});
+    CHECK(report.elapsed() == 5s);
+}
+
+TEST_CASE("New nodes that lead to and need other new ones join the run together") {
+    Log log;
+    const Node first{"first", [&log](NodeContext& context) {
+                         const Node<int> a = logging(log, "a", 1s);
+                         const Node<int> b = logging(log, "b", 3s);
+                         const Node<int> c = logging(log, "c", 1s);
+                         const Node<int> d = logging(log, "d");
+                         a.connect(c).connect(d);
+                         b.connect(d);  // b has no parent, and is not connected to the maker
+                         context.node().connect(a);
+                     }};
+    const RunReport report = run_it(TreeExecutor{first});
+    CHECK(log == Log{"0 b", "0 a", "1 c", "3 d"});
+    CHECK(ids(report.completed()) == Log{"first", "a", "c", "b", "d"});
+}
+
+TEST_CASE("A node made in a body and connected to nothing is no part of the run") {
+    Log log;
+    AnyNode kept;
+    const Node maker{"maker", [&] { kept = logging(log, "alone"); }};
+    CHECK(ids(run_it(TreeExecutor{maker}).completed()) == Log{"maker"});
+    CHECK(log.empty());
+    CHECK(kept.state() == NodeState::pending);
+    run_it(TreeExecutor{kept});
+    CHECK(log == Log{"0 alone"});
+}
+
+TEST_CASE("Callbacks make nodes as bodies do") {
+    enum class Where { before, after, after_later };
+    const Where where = GENERATE(Where::before, Where::after, Where::after_later);
+    const Node<int> parent = Node{"parent", [] { return 4; }};
+    const auto make = [](const Node<int>& self) {
+        const Node made{"made", twice, "x"_a};
+        self.connect(made, "x"_a);
+    };
+    const auto make_later = [&make](const Node<int>& self) -> Task<> {
+        co_await sleep_for(1s);
+        make(self);
+    };
+    if (where == Where::before) parent.on_before_run(make);
+    if (where == Where::after) parent.on_after_run(make);
+    if (where == Where::after_later) parent.on_after_run(make_later);
+    const RunReport report = run_it(TreeExecutor{parent});
+    REQUIRE(ids(report.completed()) == Log{"parent", "made"});
+    CHECK(report.completed()[1].output<int>() == 8);
+    CHECK(parent.children().empty());
+}
+
+TEST_CASE("The new child of a node that was skipped is skipped, of one that failed as well") {
+    Log log;
+    const Node skipped{"skipped", []() -> Task<> { co_await skip("why"); }};
+    const Node failed{"failed", [] { throw std::runtime_error("broken"); }};
+    const Node maker{"maker", [&]() -> Task<> {
+                         co_await sleep_for(1s);
+                         const Node<int> a = logging(log, "a");
+                         const Node<int> b = logging(log, "b");
+                         skipped.connect(a);
+                         failed.connect(b);
+                     }};
+    const RunReport report = try_it(TreeExecutor{skipped, failed, maker});
+    CHECK(log.empty());
+    CHECK(ids(report.skipped()) == Log{"skipped", "a", "b"});
+}
+
+TEST_CASE("The new children of a body that then fails are skipped") {
+    Log log;
+    const Node maker{"maker", [&log](NodeContext& context) {
+                         context.node().connect(logging(log, "made"));
+                         throw std::runtime_error("broken");
+                     }};
+    const RunReport report = try_it(TreeExecutor{maker});
+    CHECK(ids(report.failed()) == Log{"maker"});
+    CHECK(ids(report.skipped()) == Log{"made"});
+    CHECK(log.empty());
+}
+
+TEST_CASE("A node made after the run was stopped is cancelled, and its body never called") {
+    Log log;
+    TreeExecutor* running = nullptr;
+    const Node maker{"maker", [&](NodeContext& context) -> Task<> {
+                         running->stop();
+                         const Node<int> made = logging(log, "made");
+                         const Node<int> root = logging(log, "root");
+                         root.connect(made);
+                         context.node().connect(made);
+                         co_return;
+                     }};
+    TreeExecutor executor{maker};
+    running = &executor;
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(executor.try_run());
+    CHECK(report.stopped());
+    CHECK(log.empty());
+    CHECK(report.completed().empty());
+    CHECK(report.cancelled().size() + report.skipped().size() == 3);
+}
+
+TEST_CASE("A stream tells of the nodes made in its run as of others") {
+    const Node maker{"maker", [](NodeContext& context) {
+                         const Node made{"made", []() -> AsyncGenerator<int> {
+                                             co_yield 1;
+                                             co_yield 2;
+                                         }};
+                         context.node().connect(made);
+                     }};
+    Log log;
+    EventLoop loop{virtual_time};
+    for (const Event& event : iterate(loop, TreeExecutor{maker}.yielding())) {
+        if (auto chunk = event.chunk<int>()) {
+            log.push_back(std::string(chunk->node) + " " + std::to_string(chunk->output));
+        } else {
+            log.push_back(event.node().id() +
+                          (event.kind() == EventKind::started ? " started" : " ended"));
+        }
+    }
+    CHECK(log ==
+          Log{"maker started", "maker ended", "made started", "made 1", "made 2", "made ended"});
+}
+
+TEST_CASE("Each node may make the next: a run grows as long as it likes, without recursion") {
+    constexpr int length = 5000;
+    int made = 0;
+    struct Grow {
+        static void next(NodeContext& context, int* count) {
+            if (++*count == length) return;
+            const Node node{"next", &Grow::next, "count"_a = count};
+            context.node().connect(node);
+        }
+    };
+    const Node first{"first", &Grow::next, "count"_a = &made};
+    const TreeExecutor executor{first};
+    CHECK(run_it(executor).completed().size() == length);
+    CHECK(made == length);
+    made = length - 3;
+    CHECK(run_it(executor).completed().size() == 3);
+}
+
+TEST_CASE("A tree that its nodes unfold runs each of them once, and the outputs come together") {
+    // Each node of depth > 0 makes three; the leaves all feed one list.
+    int calls = 0;
+    const Node sum{"sum",
+                   [](const std::vector<int>& all) {
+                       int result = 0;
+                       for (const int x : all) result += x;
+                       return result;
+                   },
+                   "all"_args};
+    struct Unfold {
+        static Task<int> node(NodeContext& context, int depth, int* count, NodeRef<int> into) {
+            ++*count;
+            const Node<int> self(context.node());
+            if (depth == 0) {
+                self.connect(into.lock(), "all"_a);
+                co_return 1;
+            }
+            for (int i = 0; i < 3; ++i) {
+                const Node child{"child", &Unfold::node, "depth"_a = depth - 1, "count"_a = count,
+                                 "into"_a = into};
+                self.connect(child);
+                child.connect(into.lock());
+            }
+            co_await sleep_for(1s);
+            co_return 0;
+        }
+    };
+    const Node root{"root", &Unfold::node, "depth"_a = 4, "count"_a = &calls, "into"_a = sum.ref()};
+    root.connect(sum, "all"_a);
+    const TreeExecutor executor{root};
+    for (int i = 0; i < 2; ++i) {
+        calls = 0;
+        const RunReport report = run_it(executor);
+        CHECK(calls == 1 + 3 + 9 + 27 + 81);
+        CHECK(sum.output() == 81);
+        CHECK(report.completed().size() == 1 + 3 + 9 + 27 + 81 + 1);
+        CHECK(report.completed().back() == sum);
+        CHECK(report.elapsed() == 4s);
+    }
+}
+
+// ---- edges between nodes that are there
+// -----------------------------------------------------------
+
+TEST_CASE("A new edge to a pending node delays it until the new parent has settled") {
+    Log log;
+    const Node<int> slow = logging(log, "slow", 5s);
+    const Node<int> child = logging(log, "child");
+    const Node parent{"parent", [&] { slow.connect(child); }};
+    parent.connect(child);
+    const RunReport report = run_it(TreeExecutor{slow, parent});
+    CHECK(log == Log{"0 slow", "5 child"});
+    CHECK(report.elapsed() == 5s);
+    CHECK(slow.children().empty());
+}
+
+TEST_CASE("A new edge from a settled node to a pending one forwards at once") {
+    const Node settled{"settled", [] { return 3; }};
+    const Node child{"child", [](const std::vector<int>& all) { return all; }, "all"_args};
+    const Node late{"late", [&]() -> Task<int> {
+                        co_await sleep_for(1s);
+                        settled.connect(child, "all"_a = [](int x) { return x + 100; });
+                        settled.connect(child, "all"_a);
+                        co_return 1;
+                    }};
+    late.connect(child, "all"_a);
+    run_it(TreeExecutor{settled, late});
+    CHECK(child.output() == std::vector<int>{1, 103, 3});
+    run_it(TreeExecutor{settled, late});
+    CHECK(child.output() == std::vector<int>{1, 103, 3});
+}
+
+TEST_CASE("A child that was ready but waits for a place is pending again after a new edge") {
+    Log log;
+    const Node<int> child = logging(log, "child");
+    const Node<int> root = logging(log, "root");
+    const Node rewirer{"rewirer", [&] {
+                           log.push_back("rewirer");
+                           CHECK(child.state() == NodeState::ready);
+                           const Node<int> made = logging(log, "made", 2s);
+                           made.connect(child);
+                           CHECK(child.state() == NodeState::pending);
+                       }};
+    root.connect(rewirer);
+    root.connect(child);
+    TreeExecutor executor{root};
+    executor.max_concurrency(1);
+    run_it(executor);
+    CHECK(log == Log{"0 root", "rewirer", "0 made", "2 child"});
+}
+
+TEST_CASE("A pending child that is disconnected from one of its parents waits for the others") {
+    Log log;
+    const Node<int> slow = logging(log, "slow", 10s);
+    const Node<int> other = logging(log, "other", 2s);
+    const Node<int> child = logging(log, "child");
+    slow.connect(child);
+    other.connect(child);
+    const Node cutter{"cutter", [&]() -> Task<> {
+                          co_await sleep_for(1s);
+                          slow.disconnect(child);
+                      }};
+    const RunReport report = run_it(TreeExecutor{slow, other, cutter});
+    CHECK(log == Log{"0 slow", "0 other", "2 child"});
+    CHECK(report.elapsed() == 10s);
+    CHECK(child.parents() == Nodes{slow, other});
+}
+
+TEST_CASE("A pending child that is disconnected from the last it waits for starts at once") {
+    Log log;
+    const Node<int> slow = logging(log, "slow", 10s);
+    const Node<int> quick = logging(log, "quick");
+    const Node<int> child = logging(log, "child");
+    quick.connect(child);
+    slow.connect(child);
+    slow.connect(child);  // both edges go
+    const Node cutter{"cutter", [&]() -> Task<> {
+                          co_await sleep_for(1s);
+                          slow.disconnect(child);
+                      }};
+    run_it(TreeExecutor{slow, quick, cutter});
+    CHECK(log == Log{"0 slow", "0 quick", "1 child"});
+}
+
+TEST_CASE(
+    "A pending child that is disconnected from all its parents is skipped, and what follows") {
+    Log log;
+    const Node<int> slow = logging(log, "slow", 10s);
+    const Node<int> child = logging(log, "child");
+    const Node<int> grandchild = logging(log, "grandchild");
+    slow.connect(child).connect(grandchild);
+    const Node cutter{"cutter", [&]() -> Task<> {
+                          co_await sleep_for(1s);
+                          slow.disconnect(child);
+                      }};
+    const TreeExecutor executor{slow, cutter};
+    const RunReport report = run_it(executor);
+    CHECK(ids(report.completed()) == Log{"cutter", "slow"});
+    CHECK(ids(report.skipped()) == Log{"child", "grandchild"});
+    CHECK_THROWS_WITH(child.output(), ContainsSubstring("disconnected"));
+    CHECK(log == Log{"0 slow"});
+}
+
+TEST_CASE("A child that loses the edge which fills an argument fails: the argument is missing") {
+    const Node slow{"slow", []() -> Task<int> {
+                        co_await sleep_for(10s);
+                        co_return 1;
+                    }};
+    const Node child{"child", [](int x) { return x; }, "x"_a = slow};
+    const Node cutter{"cutter", [&]() -> Task<> {
+                          co_await sleep_for(1s);
+                          slow.disconnect(child);
+                      }};
+    cutter.connect(child);
+    const RunReport report = try_it(TreeExecutor{slow, cutter});
+    REQUIRE(ids(report.failed()) == Log{"child"});
+    CHECK(holds<MissingArgumentError>(report.errors()[0].cause()));
+    CHECK_THAT(report.errors()[0].what(), ContainsSubstring("'x'"));
+}
+
+TEST_CASE("A forward is replaced by cutting its edge and connecting another parent") {
+    const Node slow{"slow", []() -> Task<int> {
+                        co_await sleep_for(10s);
+                        co_return 1;
+                    }};
+    const Node spare{"spare", [] { return 2; }};
+    const Node child{"child", twice, "x"_a};
+    slow.connect(child, "x"_a = [](int x) { return x + 500; });
+    const Node replace{"replace", [&]() -> Task<> {
+                           co_await sleep_for(1s);
+                           slow.disconnect(child);
+                           spare.connect(child, forward_as("x"));
+                       }};
+    replace.connect(child);
+    const TreeExecutor rewired{slow, spare, replace};
+    run_it(rewired);
+    CHECK(child.output() == 4);
+    replace.disconnect(child);
+    run_it(TreeExecutor{slow});  // as it was wired before, its transform included
+    CHECK(child.output() == 1002);
+}
+
+TEST_CASE(
+    "An edge whose transform is under way can be cut: that is cancelled, and not waited for") {
+    Log log;
+    const Node parent{"parent", [] { return 1; }};
+    const Node<int> child = Node{"child",
+                                 [&log](const std::vector<int>& all) {
+                                     log.push_back(at("child"));
+                                     return static_cast<int>(all.size());
+                                 },
+                                 "all"_args};
+    const Node other{"other", [] { return 1; }};
+    other.connect(child, forward_as("all"));
+    const auto transform = [&log](int x) -> Task<std::vector<int>::value_type> {
+        try {
+            co_await sleep_for(1h);
+        } catch (const Cancelled&) {
+            log.push_back(at("cancelled"));
+            throw;
+        }
+        co_return x;
+    };
+    parent.connect(child, "all"_a = transform);
+    const Node cutter{"cutter", [&]() -> Task<> {
+                          co_await sleep_for(1s);
+                          parent.disconnect(child);
+                      }};
+    const RunReport report = run_it(TreeExecutor{parent, other, cutter});
+    CHECK(log.size() == 2);
+    CHECK(std::count(log.begin(), log.end(), "1 cancelled") == 1);
+    CHECK(std::count(log.begin(), log.end(), "1 child") == 1);
+    CHECK(child.output() == 1);
+    CHECK(report.elapsed() == 1s);
+}
+
+TEST_CASE("Cutting a child that has settled changes nothing of its end") {
+    Log log;
+    const Node<int> parent = logging(log, "parent");
+    const Node<int> child = logging(log, "child");
+    const Node<int> grandchild = logging(log, "grandchild", 1s);
+    parent.connect(child).connect(grandchild);
+    const Node cutter{"cutter", [&]() -> Task<> {
+                          co_await sleep_for(2s);
+                          parent.disconnect(child);
+                          child.disconnect(grandchild);
+                      }};
+    const RunReport report = run_it(TreeExecutor{parent, cutter});
+    CHECK(ids(report.completed()) == Log{"parent", "child", "grandchild", "cutter"});
+    CHECK(report.skipped().empty());
+    CHECK(parent.children() == Nodes{child});
+    CHECK(child.children() == Nodes{grandchild});
+}
+
+// ---- redirect -----------------------------------------------------------------------------------
+
+TEST_CASE("redirect in on_after_run is a branch: what is cut off is skipped, what follows too") {
+    const bool left = GENERATE(true, false);
+    const Node test{"test", [left] { return left; }};
+    const Node on_left{"left", [](bool x) { return x; }, "x"_a = test};
+    const Node on_right{"right", [](bool x) { return x; }, "x"_a = test};
+    const Node below_left{"below left", [](bool x) { return x; }, "x"_a = on_left};
+    const Node below_right{"below right", [](bool x) { return x; }, "x"_a = on_right};
+    test.on_after_run([&](const Node<bool>& self) {
+        CHECK(self.state() == NodeState::completed);
+        if (self.output()) {
+            self.redirect({on_left});
+        } else {
+            self.redirect({on_right});
+        }
+    });
+    const TreeExecutor executor{test};
+    for (int run = 0; run < 2; ++run) {
+        const RunReport report = run_it(executor);
+        CHECK(report.ok());
+        CHECK(ids(report.completed()) ==
+              (left ? Log{"test", "left", "below left"} : Log{"test", "right", "below right"}));
+        CHECK(ids(report.skipped()) ==
+              (left ? Log{"right", "below right"} : Log{"left", "below left"}));
+        CHECK((left ? on_left.output() : on_right.output()) == left);  // the forward was kept
+        CHECK(test.children() == Nodes{on_left, on_right});
+    }
+}
+
+TEST_CASE("redirect to a new node runs that instead") {
+    Log log;
+    const Node<int> parent = logging(log, "parent");
+    const Node<int> usual = logging(log, "usual");
+    parent.connect(usual);
+    parent.on_after_run([&log](const AnyNode& self) {
+        const Node<int> instead = logging(log, "instead");
+        self.redirect({instead});
+    });
+    const RunReport report = run_it(TreeExecutor{parent});
+    CHECK(log == Log{"0 parent", "0 instead"});
+    CHECK(ids(report.skipped()) == Log{"usual"});
+}
+
+TEST_CASE("redirect to nothing skips all children") {
+    Log log;
+    const Node<int> parent = logging(log, "parent");
+    parent.connect(logging(log, "a"));
+    parent.connect(logging(log, "b"));
+    parent.on_after_run([](const AnyNode& self) { self.redirect({}); });
+    const TreeExecutor executor{parent};
+    CHECK(ids(run_it(executor).skipped()) == Log{"a", "b"});
+    CHECK(parent.children().size() == 2);
+}
+
+TEST_CASE("A child that is cut off by a redirect but has other parents runs after those") {
+    Log log;
+    const Node<int> parent = logging(log, "parent");
+    const Node<int> other = logging(log, "other", 1s);
+    const Node<int> child = logging(log, "child");
+    parent.connect(child);
+    other.connect(child);
+    parent.on_after_run([](const AnyNode& self) { self.redirect({}); });
+    const RunReport report = run_it(TreeExecutor{parent, other});
+    CHECK(log == Log{"0 parent", "0 other", "1 child"});
+    CHECK(report.skipped().empty());
+}
+
+TEST_CASE(
+    "A child that is running is not rewired: it is refused, nothing changes, the run goes on") {
+    Log log;
+    Log refused;
+    const Node<int> parent = logging(log, "parent");
+    const Node<int> running = logging(log, "running", 5s);
+    const Node<int> pending = logging(log, "pending");
+    parent.connect(running).connect(pending);
+    const Node rewirer{"rewirer", [&]() -> Task<> {
+                           co_await sleep_for(1s);
+                           const auto refuse = [&refused](auto&& change) {
+                               try {
+                                   change();
+                               } catch (const SafeExecutionError& error) {
+                                   refused.emplace_back(error.what());
+                               }
+                           };
+                           const Node<int> made = logging(log, "made");
+                           refuse([&] { made.connect(running); });
+                           refuse([&] { parent.connect(running); });
+                           refuse([&] { parent.disconnect(running); });
+                           refuse([&] { parent.redirect({}); });
+                           refuse([&] { parent.redirect({pending}); });
+                           refuse([&] { made.redirect({pending, running}); });
+                           CHECK(parent.children() == Nodes{running});
+                           CHECK(made.children().empty());
+                           CHECK(pending.parents() == Nodes{running});
+                       }};
+    const RunReport report = run_it(TreeExecutor{parent, rewirer});
+    CHECK(refused.size() == 6);
+    for (const std::string& what : refused) CHECK_THAT(what, ContainsSubstring("'running'"));
+    CHECK(log == Log{"0 parent", "0 running", "5 pending"});
+    CHECK(ids(report.completed()) == Log{"parent", "rewirer", "running", "pending"});
+}
+
+// ---- what lasts ---------------------------------------------------------------------------------
+
+TEST_CASE("Wiring made in a run is gone after it: all edges, forwards and their order are back") {
+    Log log;
+    bool rewire = true;
+    const Node a{"a", [] { return 1; }};
+    const Node b{"b", [] { return 2; }};
+    const Node c{"c", []() -> Task<int> {
+                     co_await sleep_for(5s);
+                     co_return 3;
+                 }};
+    const Node list{"list", [](const std::vector<int>& all) { return all; }, "all"_args};
+    const Node<int> extra = logging(log, "extra");
+    c.connect(list, "all"_a);
+    a.connect(list, "all"_a = [](int x) { return x * 100; });
+    b.connect(list, "all"_a);
+    const Node rewirer{"rewirer", [&]() -> Task<> {
+                           co_await sleep_for(1s);
+                           if (!rewire) co_return;
+                           a.disconnect(list);
+                           b.redirect({extra, list});
+                           a.connect(list, "all"_a);
+                           list.connect(extra);
+                       }};
+    const TreeExecutor executor{c, a, b, rewirer};
+    const auto check_as_before = [&] {
+        CHECK(list.parents() == Nodes{c, a, b});
+        CHECK(list.children().empty());
+        CHECK(extra.parents().empty());
+        CHECK(a.children() == Nodes{list});
+        CHECK(b.children() == Nodes{list});
+        CHECK(list.level() == 1);
+    };
+    run_it(executor);
+    CHECK(list.output() == std::vector<int>{3, 2, 1});
+    CHECK(log == Log{"5 extra"});
+    check_as_before();
+    rewire = false;
+    run_it(executor);
+    CHECK(list.output() == std::vector<int>{3, 100, 2});
+    CHECK(log.size() == 1);
+    check_as_before();
+    rewire = true;
+    run_it(executor);
+    CHECK(list.output() == std::vector<int>{3, 2, 1});
+    check_as_before();
+}
+
+TEST_CASE("A stream that is dropped puts the wiring back as well") {
+    Log log;
+    const Node<int> parent = logging(log, "parent");
+    const Node<int> child = logging(log, "child", 5s);
+    parent.connect(child);
+    parent.on_after_run([&](const AnyNode& self) {
+        self.connect(logging(log, "made"));
+        self.disconnect(child);
+    });
+    {
+        EventLoop loop{virtual_time};
+        const auto consume = [&]() -> Task<> {
+            auto events = TreeExecutor{parent}.yielding();
+            while (const Event* event = co_await events.next()) {
+                if (event->completed(parent)) break;
+            }
+        };
+        loop.run(consume());
+    }
+    CHECK(parent.children() == Nodes{child});
+    CHECK(child.parents() == Nodes{parent});
+}
+
+TEST_CASE("level() ignores the edges of the run that is on, and those of nodes made in it") {
+    std::vector<std::size_t> levels;
+    const Node a{"a", [] {}};
+    const Node b{"b", [] {}};
+    const Node c{"c", []() -> Task<> { co_await sleep_for(1s); }};
+    const Node last{"last", [] {}};
+    a.connect(b);
+    c.connect(last);
+    const Node rewirer{"rewirer", [&] {
+                           b.connect(last);
+                           const Node made{"made", [] {}};
+                           made.connect(a.id() == "a" ? AnyNode(last) : AnyNode(a));
+                           last.connect(Node{"below", [] {}});
+                           levels = {a.level(), b.level(), c.level(), last.level()};
+                           levels.push_back(made.level());
+                       }};
+    const RunReport report = run_it(TreeExecutor{a, c, rewirer});
+    CHECK(report.completed().size() == 7);
+    CHECK(levels == std::vector<std::size_t>{0, 1, 0, 1, 0});
+    CHECK(last.level() == 1);
+}
+
+TEST_CASE("Nodes made in a run are freed when neither a handle nor a report of it is left") {
+    Counted::reset();
+    {
+        const Node maker{"maker", [](NodeContext& context) {
+                             for (int i = 0; i < 3; ++i) {
+                                 const Node made{"made", [c = Counted(i)] { return Counted(c); }};
+                                 context.node().connect(made);
+                             }
+                         }};
+        std::optional<TreeExecutor> executor{TreeExecutor{maker}};
+        std::optional<RunReport> report = run_it(*executor);
+        CHECK(Counted::live() == 6);  // three callables, three outputs
+        CHECK(report->completed().back().output<Counted>().value == 2);
+        SECTION("a report holds them, and so does its executor until the next run") {
+            executor.reset();
+            CHECK(Counted::live() == 6);
+            report.reset();
+            CHECK(Counted::live() == 0);
+            CHECK(maker.state() == NodeState::completed);
+        }
+        SECTION("a handle of one holds that one") {
+            AnyNode one = report->completed().at(2);
+            executor.reset();
+            report.reset();
+            CHECK(Counted::live() == 2);
+            CHECK(one.output<Counted>().value == 1);
+            CHECK(one.parents().empty());
+            one = AnyNode();
+            CHECK(Counted::live() == 0);
+        }
+        SECTION("a second run makes its own, and frees those of the first") {
+            report.reset();
+            CHECK(Counted::live() == 6);
+            run_it(*executor);
+            CHECK(Counted::live() == 6);
+            run_it(*executor);
+            CHECK(Counted::live() == 6);
+            executor.reset();
+            CHECK(Counted::live() == 0);
+        }
+    }
+    CHECK(Counted::live() == 0);
+}
+
+TEST_CASE("What a run made and cut off again does not outlive its report") {
+    Counted::reset();
+    {
+        const Node maker{"maker", [](NodeContext& context) -> Task<> {
+                             {
+                                 const Node made{"made", [c = Counted(1)] { return c.value; }};
+                                 context.node().connect(made);
+                                 context.node().redirect({});
+                             }
+                             co_await sleep_for(1s);
+                         }};
+        CHECK(ids(run_it(TreeExecutor{maker}).skipped()) == Log{"made"});
+        CHECK(Counted::live() == 0);
+    }
+    CHECK(Counted::live() == 0);
+}
+
+TEST_CASE("A node that was made in a run may be run again by itself, or wired for good") {
+    AnyNode kept;
+    const Node maker{"maker", [&kept](NodeContext& context) {
+                         const Node made{"made", twice, "x"_a};
+                         Node<int>(context.node()).connect(made, "x"_a);
+                         kept = made;
+                         return 21;
+                     }};
+    run_it(TreeExecutor{maker});
+    CHECK(kept.output<int>() == 42);
+    CHECK(kept.parents().empty());
+    CHECK_THROWS_AS(run_it(TreeExecutor{kept}), MissingArgumentError);
+    const Node other{"other", [] { return 4; }};
+    other.connect(kept, "x"_a);
+    run_it(TreeExecutor{other});
+    CHECK(kept.output<int>() == 8);
+}
+
+// ---- mistakes that show in the run
+// ----------------------------------------------------------------
+
+TEST_CASE("A cycle made in a run ends its nodes with CycleError, and not the run in a wait") {
+    const ErrorPolicy policy = GENERATE(ErrorPolicy::fail_fast, ErrorPolicy::keep_going);
+    Log log;
+    const Node<int> beside = logging(log, "beside", 5s);
+    const Node<int> maker{"maker", [&log](NodeContext& context) {
+                              const Node<int> a = logging(log, "a");
+                              const Node<int> b = logging(log, "b");
+                              a.connect(b);
+                              b.connect(a);
+                              context.node().connect(a);
+                              return 1;
+                          }};
+    const RunReport report = try_it(TreeExecutor{maker, beside}, policy);
+    CHECK(log == Log{"0 beside"});
+    CHECK(ids(report.completed()) == Log{"maker", "beside"});
+    CHECK(report.completed().size() + report.failed().size() + report.skipped().size() +
+              report.cancelled().size() ==
+          4);
+    REQUIRE_FALSE(report.errors().empty());
+    for (const NodeError& error : report.errors()) {
+        CHECK(holds<CycleError>(error.cause()));
+        CHECK((error.node().id() == "a" || error.node().id() == "b"));
+        CHECK(error.attempts() == 0);
+    }
+    if (policy == ErrorPolicy::keep_going) CHECK(report.errors().size() == 2);
+}
+
+TEST_CASE("A cycle closed in a run between pending nodes fails them, and the next run is sound") {
+    Log log;
+    bool close = true;
+    const Node<int> a = logging(log, "a");
+    const Node<int> b = logging(log, "b");
+    const Node<int> c = logging(log, "c");
+    const Node<int> after = logging(log, "after");
+    const Node closer{"closer", [&] {
+                          if (close) c.connect(a);
+                      }};
+    closer.connect(a).connect(b).connect(c).connect(after);
+    const TreeExecutor executor{closer};
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(executor.try_run());
+    CHECK_FALSE(report.ok());
+    CHECK(log.empty());
+    CHECK(ids(report.completed()) == Log{"closer"});
+    REQUIRE_FALSE(report.errors().empty());
+    CHECK(holds<CycleError>(report.errors()[0].cause()));
+    for (const AnyNode& node : Nodes{a, b, c, after}) {
+        CHECK(node.state() >= NodeState::completed);  // settled, in one way or another
+        CHECK(node.state() != NodeState::completed);
+    }
+    close = false;
+    CHECK(loop.run(executor.run()).completed().size() == 5);
+    CHECK(log == Log{"0 a", "0 b", "0 c", "0 after"});
+}
+
+TEST_CASE("A new node that leads to itself fails with CycleError") {
+    const Node maker{"maker", [](NodeContext& context) {
+                         const Node made{"made", [] {}};
+                         made.connect(made);
+                         context.node().connect(made);
+                     }};
+    const RunReport report = try_it(TreeExecutor{maker});
+    REQUIRE(ids(report.failed()) == Log{"made"});
+    CHECK(holds<CycleError>(report.errors()[0].cause()));
+    CHECK_THAT(report.errors()[0].what(), ContainsSubstring("'made'"));
+}
+
+TEST_CASE("The missing argument of a node made in a run fails that node, and no other") {
+    Log log;
+    const Node maker{"maker", [&log](NodeContext& context) {
+                         const Node<int> self(context.node());
+                         const Node made{"made", [](int x, int y) { return x + y; }, "x"_a, "y"_a};
+                         const Node<int> fine = logging(log, "fine");
+                         self.connect(made, "x"_a);
+                         self.connect(fine);
+                         made.connect(logging(log, "below made"));
+                         return 1;
+                     }};
+    const RunReport report = try_it(TreeExecutor{maker});
+    CHECK(ids(report.completed()) == Log{"maker", "fine"});
+    CHECK(ids(report.skipped()) == Log{"below made"});
+    REQUIRE(ids(report.failed()) == Log{"made"});
+    CHECK(holds<MissingArgumentError>(report.errors()[0].cause()));
+    CHECK_THAT(report.errors()[0].what(), ContainsSubstring("'y'") && ContainsSubstring("'made'"));
+    CHECK(log == Log{"0 fine"});
+}
+
+TEST_CASE("A wiring mistake in a body throws there, and can be handled there") {
+    std::string what;
+    const Node maker{"maker", [&what](NodeContext& context) {
+                         const AnyNode made = Node{"made", [](const std::string&) {}, "text"_a};
+                         try {
+                             context.node().connect(made, "text"_a);
+                         } catch (const ForwardingTypeError& error) {
+                             what = error.what();
+                         }
+                         return 1;
+                     }};
+    const RunReport report = run_it(TreeExecutor{maker});
+    CHECK_THAT(what, ContainsSubstring("'text'"));
+    CHECK(ids(report.completed()) == Log{"maker"});
+}
+
+// ---- two graphs ---------------------------------------------------------------------------------
+
+TEST_CASE("A run that connects to another graph takes what that leads to and needs, for the run") {
+    Log log;
+    const Node<int> needed = logging(log, "needed", 2s);
+    const Node<int> target = logging(log, "target");
+    const Node<int> below = logging(log, "below");
+    const Node<int> apart = logging(log, "apart");
+    needed.connect(target).connect(below);
+    needed.connect(apart);  // neither led to nor needed by target
+    const TreeExecutor own{needed};
+    std::string refused;
+    const Node<int> first{"first", [&](NodeContext& context) -> Task<int> {
+                              context.node().connect(target);
+                              try {
+                                  co_await own.run();
+                              } catch (const SafeExecutionError& error) {
+                                  refused = error.what();
+                              }
+                              co_await sleep_for(1s);
+                              co_return 1;
+                          }};
+    const RunReport report = run_it(TreeExecutor{first});
+    CHECK(ids(report.completed()) == Log{"first", "needed", "target", "below"});
+    CHECK_THAT(refused, ContainsSubstring("in a run"));
+    CHECK(log == Log{"0 needed", "2 target", "2 below"});
+    CHECK(first.children().empty());
+    log.clear();
+    CHECK(run_it(own).completed().size() == 4);
+    CHECK(log == Log{"0 needed", "2 target", "2 apart", "2 below"});
+}
+
+TEST_CASE("A new node cannot be connected between two runs, but is to one of them") {
+    Log log;
+    std::string what;
+    const Node<int> other_pending = logging(log, "other pending");
+    const Node<int> other = logging(log, "other", 5s);
+    other.connect(other_pending);
+    const Node maker{"maker", [&](NodeContext& context) -> Task<> {
+                         co_await sleep_for(1s);
+                         const Node<int> made = logging(log, "made");
+                         made.connect(other_pending);  // is part of the other run now
+                         try {
+                             context.node().connect(made);
+                         } catch (const SafeExecutionError& error) {
+                             what = error.what();
+                         }
+                         try {
+                             context.node().connect(other_pending);
+                         } catch (const SafeExecutionError&) {
+                             what += "!";
+                         }
+                     }};
+    const TreeExecutor first{maker};
+    const TreeExecutor second{other};
+    EventLoop loop{virtual_time};
+    const auto background = [&first]() -> Task<> { co_await first.run(); };
+    loop.spawn(background());
+    const RunReport report = loop.run(second.run());
+    CHECK_THAT(what, ContainsSubstring("two runs") && ContainsSubstring("!"));
+    CHECK(ids(report.completed()) == Log{"made", "other", "other pending"});
+    CHECK(ids(first.report().completed()) == Log{"maker"});
+    CHECK(log == Log{"0 other", "1 made", "5 other pending"});
+    CHECK(maker.children().empty());
+    CHECK(other_pending.parents() == Nodes{other});
+}
+
+TEST_CASE("Two runs that each wire the same idle node: the second after the first has ended") {
+    Log log;
+    int refused = 0;
+    const Node<int> idle = logging(log, "idle");
+    const auto wire = [&](NodeContext& context, std::chrono::seconds when) -> Task<> {
+        co_await sleep_for(when);
+        try {
+            context.node().connect(idle);
+        } catch (const SafeExecutionError&) {
+            ++refused;
+        }
+        co_await sleep_for(2s);
+    };
+    const Node one{"one", wire, "when"_a = 1s};
+    const Node two{"two", wire, "when"_a = 2s};
+    const Node three{"three", wire, "when"_a = 4s};
+    const TreeExecutor first{one};
+    const TreeExecutor second{two};
+    const TreeExecutor third{three};
+    EventLoop loop{virtual_time};
+    const auto background = [](const TreeExecutor* executor) -> Task<> {
+        co_await executor->run();
+    };
+    loop.spawn(background(&first));
+    loop.spawn(background(&second));
+    loop.run(third.run());
+    CHECK(refused == 1);
+    CHECK(log == Log{"3 idle", "6 idle"});
+    CHECK(ids(second.report().completed()) == Log{"two"});
+    CHECK(idle.parents().empty());
+}
