@@ -24,7 +24,8 @@ template <class Rep, class Period>
     const Wide wide = duration;
     if (!(wide < Wide(nanoseconds::max()))) return nanoseconds::max();
     if (wide <= Wide(nanoseconds::min())) return nanoseconds::min();
-    if constexpr (std::is_floating_point_v<Rep>) {
+    // In integers where that is exact; else a unit such as 1/60 s could overflow on the way.
+    if constexpr (std::is_floating_point_v<Rep> || std::ratio_divide<Period, std::nano>::den != 1) {
         return std::chrono::ceil<nanoseconds>(wide);
     } else {
         return std::chrono::ceil<nanoseconds>(duration);

@@ -109,9 +109,7 @@ public:
     /// Calls `visit(parent, child)` for each edge of a run, parents in the order they are found.
     template <class Visit>
     void for_each_edge(Visit&& visit) const {
-        for (const AnyNode& node : state_->members()) {
-            for (const AnyNode& child : node.children()) visit(node, child);
-        }
+        detail::ExecutorState::for_each_edge(state_->members(), std::forward<Visit>(visit));
     }
 
 private:

@@ -20,8 +20,10 @@ template <class S, class T>
 constexpr bool edge_fits() {
     if constexpr (std::is_same_v<T, Unknown>) {
         return true;
+    } else if constexpr (std::is_void_v<T>) {
+        return false;
     } else {
-        return !std::is_void_v<T> && forwardable<T, typename S::Element>;
+        return forwardable<T, typename S::Element>;
     }
 }
 
@@ -35,14 +37,15 @@ void give_edge(NodeCore& child, std::uint32_t param, N&& from) {
         using T = typename HandleTraits<Given>::Output;
         if (from.core() == nullptr) throw Error("an empty AnyNode was used as a node");
         NodeCore& parent = *from.core();
-        constexpr bool fits = edge_fits<S, T>();
+        static_assert(!std::is_void_v<T>, "grafo: the node gives nothing to forward (void)");
+        constexpr bool fits = std::is_void_v<T> || edge_fits<S, T>();
         static_assert(fits,
                       "grafo: the node's output does not convert to the parameter's type; forward "
                       "what a transform makes of it: \"x\"_a = node.map(transform)");
         if constexpr (std::is_same_v<T, Unknown>) {
             connect_nodes(parent, child, ForwardOwner(need_erased_forward(parent, child, param)),
                           param);
-        } else if constexpr (fits) {
+        } else if constexpr (fits && !std::is_void_v<T>) {
             connect_nodes(parent, child,
                           ForwardOwner(make_forward<T, typename S::Element, S::by_reference>()),
                           param);
@@ -53,18 +56,20 @@ void give_edge(NodeCore& child, std::uint32_t param, N&& from) {
 template <class S, class N, class F>
 void give_mapped(NodeCore& child, std::uint32_t param, Mapped<N, F>&& from) {
     using T = typename HandleTraits<N>::Output;
-    constexpr bool fits = [] {
-        if constexpr (std::is_void_v<T>) {
-            return std::is_invocable_v<F&>;
-        } else {
-            return std::is_invocable_v<F&, const T&>;
-        }
-    }();
+    using Result = TransformResult<F, T>;
+    constexpr bool fits = !std::is_same_v<Result, NotCallable>;
     static_assert(fits, "grafo: the transform cannot be called with the node's output");
     if constexpr (fits) {
         using Element = typename S::Element;
-        connect_nodes(*from.node.core(), child,
-                      ForwardOwner(new Transform<T, F, Element>(std::move(from.f))), param);
+        using Made = std::remove_cvref_t<awaited_t<Result>>;
+        static_assert(!std::is_void_v<Made>, "grafo: the transform gives nothing to forward");
+        constexpr bool converts = std::is_convertible_v<Made, Element>;
+        static_assert(converts || std::is_void_v<Made>,
+                      "grafo: what the transform gives does not convert to the parameter's type");
+        if constexpr (converts) {
+            connect_nodes(*from.node.core(), child,
+                          ForwardOwner(new Transform<T, F, Element>(std::move(from.f))), param);
+        }
     }
 }
 

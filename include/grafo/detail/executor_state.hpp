@@ -154,9 +154,32 @@ public:
         }
         return nodes;
     }
+    // Calls visit(parent, child) for each edge between two of these nodes, once a pair.
+    template <class Visit>
+    static void for_each_edge(const std::vector<AnyNode>& nodes, Visit&& visit) {
+        const std::uint32_t mark = Graph::next_mark();
+        for (const AnyNode& node : nodes) node.core()->mark = mark;
+        for (const AnyNode& node : nodes) node.core()->scratch = 0;
+        std::vector<std::pair<AnyNode, AnyNode>> edges;  // the visitor may leave marks of its own
+        std::uint32_t number = 0;
+        for (const AnyNode& node : nodes) {
+            ++number;
+            for (const OutEdge& edge : node.core()->out) {
+                if (edge.child->mark != mark) continue;
+                if (std::exchange(edge.child->scratch, number) == number) continue;
+                edges.emplace_back(node, AnyNode(*edge.child));
+            }
+        }
+        for (const auto& [parent, child] : edges) visit(parent, child);
+    }
     [[nodiscard]] std::vector<AnyNode> leaves() const {
         std::vector<AnyNode> nodes = members();
-        std::erase_if(nodes, [](const AnyNode& node) { return !node.core()->out.empty(); });
+        std::vector<const NodeCore*> inner;
+        for_each_edge(
+            nodes, [&](const AnyNode& parent, const AnyNode&) { inner.push_back(parent.core()); });
+        const std::uint32_t mark = Graph::next_mark();
+        for (const NodeCore* node : inner) const_cast<NodeCore*>(node)->mark = mark;
+        std::erase_if(nodes, [&](const AnyNode& node) { return node.core()->mark == mark; });
         return nodes;
     }
 

@@ -122,8 +122,6 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
     winner->runs.reserve(winner->runs.size() + loser->runs.size());
     winner->holders.reserve(winner->holders.size() + loser->holders.size());
     winner->cuts.reserve(winner->cuts.size() + loser->cuts.size());
-    for (RunHooks* run : winner->runs) run->before_merge();
-    for (RunHooks* run : loser->runs) run->before_merge();
     for (NodeCore* node : loser->nodes) {
         node->graph = winner;
         node->place = static_cast<std::uint32_t>(winner->nodes.size());

@@ -58,7 +58,8 @@ protected:
     bool takes_ = false;      // moves the parent's output out
 
 public:
-    bool saved = false;  // belongs to wiring that is restored after the run
+    bool saved = false;            // belongs to wiring that is restored after the run
+    Forward* next_gone = nullptr;  // in the list of those whose edge was cut during a run
 };
 
 struct InEdge {
@@ -109,8 +110,8 @@ public:
     virtual void edge_added(NodeCore& parent, const OutEdge& edge) = 0;
     // An edge is about to go; `position` among the parent's out-edges.
     virtual void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) = 0;
-    // A graph is about to be merged into one of this run.
-    virtual void before_merge() = 0;
+    // The edge of a forward is gone; its transform may be at work still: deletes it after the run.
+    virtual void keep_gone(Forward& forward) noexcept = 0;
     // The in-edges that the node had before this run changed them; null if it did not.
     [[nodiscard]] virtual const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept = 0;
@@ -199,8 +200,10 @@ public:
     bool called = false;         // the body was called in the last run
     bool needs_driver = false;   // has callbacks, a timeout or deferred arguments
     bool owns_forwards = false;  // some in-edge has a forward with state
-    std::uint32_t pending = 0;   // unsettled in-edges; while running: its place in Run::active
-    std::uint32_t stamp = 0;     // of the run that touched it last
+    // Unsettled in-edges; while it waits, its place in Run::active_; settled, its number in that
+    // was.
+    std::uint32_t pending = 0;
+    std::uint32_t stamp = 0;  // of the run that touched it last
     std::uint32_t handles = 0;
     NodeCore* next = nullptr;  // in the run's list of ready or finished nodes
     class Run* run = nullptr;  // valid while it runs

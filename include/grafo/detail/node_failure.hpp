@@ -27,7 +27,7 @@ namespace grafo::detail {
     }
 }
 
-// From a root down to the node, along first parents.
+// From a root down to the node, along those parents that settled last.
 [[nodiscard]] inline std::vector<std::string> path_to(const NodeCore& node) {
     std::vector<std::string> path;
     const std::uint32_t mark = Graph::next_mark();
@@ -35,7 +35,14 @@ namespace grafo::detail {
         at->mark = mark;  // edges made in a run may form a cycle
         path.push_back(at->id);
         if (at->in.empty()) break;
-        at = at->in[0].parent;
+        NodeCore* last = at->in[0].parent;
+        for (const InEdge& edge : at->in) {
+            if (edge.parent->stamp == at->stamp && edge.parent->state >= NodeState::completed &&
+                (last->stamp != at->stamp || edge.parent->pending > last->pending)) {
+                last = edge.parent;
+            }
+        }
+        at = last;
     }
     return {path.rbegin(), path.rend()};
 }

@@ -43,7 +43,12 @@ public:
         return nodes;
     }
 
+    void keep_gone(Forward& forward) noexcept {
+        forward.next_gone = std::exchange(gone_, &forward);
+    }
+
     void restore() noexcept {
+        while (gone_ != nullptr) delete std::exchange(gone_, gone_->next_gone);
         for (Kept& kept : kept_) {
             NodeCore& node = *kept.node;
             const std::uint32_t mark = Graph::next_mark();
@@ -73,6 +78,7 @@ private:
     };
     std::vector<Kept> kept_;
     std::vector<NodeCore*> joined_;
+    Forward* gone_ = nullptr;
 };
 
 }  // namespace grafo::detail

@@ -248,7 +248,7 @@ public:
     [[nodiscard]] bool has(const NodeCore& node) const noexcept override;
     [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override;
     void before_change(NodeCore& node) override { rewiring_.keep(node); }
-    void before_merge() override {}
+    void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
     [[nodiscard]] const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept override;
 
@@ -520,6 +520,7 @@ private:
     bool boundary_known_ = true;
     NodeQueue ready_;
     NodeQueue finished_;
+    std::uint32_t settled_ = 0;
     std::size_t slots_ = 0;  // nodes that count against max_concurrency
     unsigned chunks_in_a_row_ = 0;
     NodeCore* executing_ = nullptr;  // its first stretch, or the one after a chunk

@@ -232,6 +232,7 @@ inline void Run::skip_blocked(NodeCore& node) {
 
 inline void Run::settle(NodeCore& node, NodeState state) {
     node.state = state;
+    node.pending = ++settled_;
     switch (state) {
         case NodeState::completed: record(report_->completed, EventKind::completed, node); break;
         case NodeState::failed: record(report_->failed, EventKind::failed, node); break;
@@ -249,7 +250,7 @@ inline void Run::settle(NodeCore& node, NodeState state) {
 
 inline void Run::deliver(NodeCore& parent, const OutEdge& edge) {
     NodeCore& child = *edge.child;
-    if (!touch(child)) return;
+    if (!touch(child) || is_settled(child)) return;
     if (parent.state != NodeState::completed) {
         child.blocked = true;
     } else if (edge.forward != nullptr && !stopping_) {

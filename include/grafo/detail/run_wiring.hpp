@@ -50,9 +50,9 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
             task.cancel();
         });
     }
-    if (!delivered && !is_settled(child)) {
+    if (!is_settled(child)) {
         if (is_last_parent(parent, child)) child.blocked = true;  // cut off: it will be skipped
-        count_down(child);
+        if (!delivered) count_down(child);
     }
     schedule();
 }

@@ -57,6 +57,25 @@ using ChildOf = typename HandleTraits<C>::Sig;
     return forward;
 }
 
+// What a transform gives for an output of type T; NotCallable if it does not take that.
+struct NotCallable {};
+template <class F, class T>
+struct TransformCall {
+    using type = NotCallable;
+};
+template <class F, class T>
+    requires(std::is_void_v<T> && std::is_invocable_v<F&>)
+struct TransformCall<F, T> {
+    using type = std::invoke_result_t<F&>;
+};
+template <class F, class T>
+    requires(!std::is_void_v<T> && std::is_invocable_v<F&, const T&>)
+struct TransformCall<F, T> {
+    using type = std::invoke_result_t<F&, const T&>;
+};
+template <class F, class T>
+using TransformResult = typename TransformCall<F, T>::type;
+
 // connect(child, how) from a parent that gives T (or Unknown) to a child of signature Sig.
 template <class T, class Sig>
 struct TypedWiring {
@@ -82,10 +101,11 @@ struct TypedWiring {
         static_assert(typed_parent,
                       "grafo: a transform needs a parent whose output type is known: convert the "
                       "AnyNode to a Node<T> first");
-        constexpr bool fits = takes_output<F>;
+        using Result = TransformResult<F, T>;
+        constexpr bool fits = !std::is_same_v<Result, NotCallable>;
         static_assert(fits, "grafo: the transform cannot be called with the parent's output");
         if constexpr (typed_parent && fits) {
-            using Made = std::remove_cvref_t<awaited_t<CallResult<F>>>;
+            using Made = std::remove_cvref_t<awaited_t<Result>>;
             static_assert(!std::is_void_v<Made>, "grafo: the transform gives nothing to forward");
             if constexpr (typed_child) {
                 constexpr std::size_t index = need_index<Name>();
@@ -143,34 +163,6 @@ struct TypedWiring {
     }
 
 private:
-    template <class F>
-    struct Result {
-        using type = void;
-    };
-    template <class F>
-        requires(std::is_void_v<T> && std::is_invocable_v<F&>)
-    struct Result<F> {
-        using type = std::invoke_result_t<F&>;
-    };
-    template <class F>
-        requires(!std::is_void_v<T> && std::is_invocable_v<F&, const T&>)
-    struct Result<F> {
-        using type = std::invoke_result_t<F&, const T&>;
-    };
-    template <class F>
-    using CallResult = typename Result<F>::type;
-
-    template <class F>
-    static constexpr bool takes() {
-        if constexpr (std::is_void_v<T>) {
-            return std::is_invocable_v<F&>;
-        } else {
-            return std::is_invocable_v<F&, const T&>;
-        }
-    }
-    template <class F>
-    static constexpr bool takes_output = takes<F>();
-
     // The place of the parameter; says so at compile time if there is none, or if it is taken.
     template <FixedString Name>
     static constexpr std::size_t need_index() {
@@ -298,8 +290,13 @@ inline void redirect_node(NodeCore& node, const NodeList& children) {
     // What is removed first may be what kept a later one alive.
     std::vector<Handle> kept;
     for (NodeCore* child : removed) kept.push_back(Handle(child));
-    for (NodeCore* child : added) {
-        connect_nodes(node, *child, ForwardOwner(nullptr), NodeCore::no_param);
+    for (std::size_t i = 0; i < added.size(); ++i) {
+        try {
+            connect_nodes(node, *added[i], ForwardOwner(nullptr), NodeCore::no_param);
+        } catch (...) {
+            while (i-- > 0) disconnect_nodes(node, *added[i]);
+            throw;
+        }
     }
     for (NodeCore* child : removed) disconnect_nodes(node, *child);
 }

@@ -96,7 +96,12 @@ inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexce
         if (child.in[i].parent != &parent) continue;
         Forward* forward = child.in[i].forward;
         child.in.erase(i);
-        if (forward != nullptr && forward->owned() && !forward->saved) delete forward;
+        if (forward == nullptr || !forward->owned() || forward->saved) continue;
+        if (run != nullptr) {
+            run->keep_gone(*forward);
+        } else {
+            delete forward;
+        }
     }
 }
 
