@@ -145,6 +145,33 @@ Task<int> use(Counted counted) {
     co_return counted.value;
 }
 
+// Functions, not lambdas: there g++ 12.2 ends a body early at a co_await in a condition.
+Task<int> choose_by_name(Counted counted) {
+    const bool first = co_await decide(counted.value == 1);
+    if (first) {
+        co_await stay();
+        counted.value += 10;
+    } else {
+        co_await stay();
+        counted.value += 20;
+    }
+    co_return counted.value + 100;
+}
+
+Task<int> loop_by_name(Counted counted) {
+    for (;;) {
+        const bool more = co_await decide(counted.value < 3);
+        if (!more) break;
+        co_await stay();
+        ++counted.value;
+    }
+    const int value = co_await take(BuiltOrder(counted.value));
+    switch (value) {
+        case 3: co_return 30;
+        default: co_return -1;
+    }
+}
+
 int add(int a, int b) { return a + b; }
 int total(const std::vector<int>& parts) {
     int sum = 0;
@@ -251,6 +278,15 @@ TEST_CASE("Instead of co_await in a conditional expression: separate statements"
             co_return chosen.value;
         });
     }
+}
+
+TEST_CASE("Instead of co_await in the condition of an if: a named bool") {
+    check_once(111, [] { return choose_by_name(Counted(1)); });
+    check_once(122, [] { return choose_by_name(Counted(2)); });
+}
+
+TEST_CASE("Instead of co_await in the condition of a loop or a switch: a named value") {
+    check_once(30, [] { return loop_by_name(Counted(0)); });
 }
 
 TEST_CASE("Instead of co_await inside an initializer list: separate statements") {
@@ -388,6 +424,15 @@ TEST_CASE("An executor, its node and its arguments may all be temporaries of one
             (co_await TreeExecutor{Node{"use", use, "counted"_a = Counted(5)}}.try_run())
                 .completed()
                 .size());
+    });
+}
+
+TEST_CASE("An executor with a name and a list in braces may be a temporary of a co_await") {
+    check_once(9, []() -> Task<int> {
+        const Node first{"first", use, "counted"_a = Counted(4)};
+        const Node second{"second", use, "counted"_a = Counted(5)};
+        co_await TreeExecutor{"both", NodeList(first, second)}.run();
+        co_return first.output() + second.output();
     });
 }
 
