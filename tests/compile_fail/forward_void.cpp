@@ -2,7 +2,7 @@
 // EXPECT: grafo: the parent gives nothing to forward (void)
 // EXPECT: grafo: the parent gives nothing to forward (void)
 // EXPECT: grafo: the parent gives nothing to forward (void)
-// EXPECT: grafo: the node's output does not convert to the parameter's type
+// EXPECT: grafo: the node gives nothing to forward (void)
 #include <grafo/grafo.hpp>
 using namespace grafo;
 using namespace grafo::literals;
