@@ -29,6 +29,11 @@ public:
         std::swap(core_, moved.core_);
         return *this;
     }
+// https://gcc.gnu.org/bugzilla/show_bug.cgi?id=80635: warns of a std::optional<Node<T>> at -O2.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
     ~Handle() {
         if (core_ == nullptr) return;
 #ifndef NDEBUG
@@ -40,6 +45,9 @@ public:
         drop_handle(*core_);
 #endif
     }
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
     [[nodiscard]] NodeCore* core() const noexcept { return core_; }
 
