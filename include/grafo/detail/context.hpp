@@ -2,6 +2,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <grafo/detail/link.hpp>
@@ -39,6 +40,8 @@ public:
     void freeze() noexcept;
     // Called when a dropped context may no longer be busy.
     virtual void reap() noexcept = 0;
+    // The id of the node that it belongs to; empty where there is none.
+    [[nodiscard]] virtual std::string_view label() const noexcept { return {}; }
 
     Waiter* waiter = nullptr;
     bool running = false;  // started and not yet ended

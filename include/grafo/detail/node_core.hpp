@@ -165,6 +165,7 @@ public:
     virtual void dispose() noexcept = 0;
 
     void reap() noexcept override;
+    [[nodiscard]] std::string_view label() const noexcept override { return id; }
 
     [[nodiscard]] std::uint32_t find_param(std::string_view name) const noexcept {
         const NodeType& t = type();
