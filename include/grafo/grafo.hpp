@@ -12,8 +12,11 @@
 #include <grafo/iterate.hpp>
 #include <grafo/node.hpp>
 #include <grafo/node_context.hpp>
+#include <grafo/rate_limiter.hpp>
 #include <grafo/reactor.hpp>
+#include <grafo/retry.hpp>
 #include <grafo/run_report.hpp>
+#include <grafo/semaphore.hpp>
 #include <grafo/sleep.hpp>
 #include <grafo/task.hpp>
 #include <grafo/tree_executor.hpp>

@@ -1,0 +1,83 @@
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include <grafo/detail/context.hpp>
+#include <grafo/detail/mailbox.hpp>
+
+namespace grafo::detail {
+
+// The shared state of a limit: what coroutines wait for, in turn. They may belong to different
+// loops of a thread, of which one at most is running; nobody is woken into another loop than its
+// own.
+class WaitRoom : public std::enable_shared_from_this<WaitRoom> {
+public:
+    WaitRoom() noexcept : id_(next_id()) {}
+    WaitRoom(const WaitRoom&) = delete;
+    WaitRoom& operator=(const WaitRoom&) = delete;
+
+    // Unique and increasing; whoever needs several limits takes them in this order.
+    [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+
+    // Lets those in whose turn it is.
+    virtual void advance() noexcept = 0;
+
+protected:
+    virtual ~WaitRoom() = default;
+
+    // Is it the loop of this mailbox that is running?
+    [[nodiscard]] static bool running(const std::shared_ptr<Mailbox>& home) noexcept {
+        return LoopCore::current != nullptr && Mailbox::current() == home;
+    }
+
+    // Calls `advance` as soon as that loop runs. False if the loop is gone.
+    [[nodiscard]] bool advance_in(const std::shared_ptr<Mailbox>& home) noexcept {
+        if (letter_ != nullptr && letter_->home == home) return true;
+        auto* letter = new (std::nothrow) Letter(*this, home);
+        if (letter == nullptr) return true;  // whoever comes or leaves next tries again
+        letter_ = letter;
+        home->post(*letter);
+        return letter_ != nullptr;  // discarded at once if it cannot be delivered
+    }
+
+private:
+    struct Letter final : Mail {
+        Letter(WaitRoom& r, std::shared_ptr<Mailbox> h) noexcept
+            : Mail(&Letter::arrive, &Letter::drop),
+              room(r.shared_from_this()),
+              home(std::move(h)) {}
+        static void arrive(Mail& mail) {
+            const std::shared_ptr<WaitRoom> room = open(mail);
+            room->advance();
+        }
+        static void drop(Mail& mail) { open(mail); }
+        static std::shared_ptr<WaitRoom> open(Mail& mail) noexcept {
+            const std::unique_ptr<Letter> self(&static_cast<Letter&>(mail));
+            if (self->room->letter_ == self.get()) self->room->letter_ = nullptr;
+            return std::move(self->room);
+        }
+        std::shared_ptr<WaitRoom> room;
+        std::shared_ptr<Mailbox> home;
+    };
+
+    static std::uint64_t next_id() noexcept {
+        static constinit std::atomic<std::uint64_t> last{0};
+        return last.fetch_add(1, std::memory_order_relaxed) + 1;
+    }
+
+    std::uint64_t id_;
+    Letter* letter_ = nullptr;  // the last one on its way
+};
+
+// What the nodes see of a limit's handle.
+struct LimitAccess {
+    template <class Limit>
+    [[nodiscard]] static std::uint64_t id(const Limit& limit) noexcept {
+        return limit.state_->id();
+    }
+};
+
+}  // namespace grafo::detail

@@ -1,0 +1,239 @@
+#pragma once
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <grafo/detail/timer_heap.hpp>
+#include <grafo/detail/wait_room.hpp>
+#include <grafo/errors.hpp>
+#include <grafo/event_loop.hpp>
+#include <grafo/sleep.hpp>
+
+namespace grafo {
+
+namespace detail {
+
+struct RateQueueLink : Link {};
+
+// Waits in the limiter's queue until it is resumed; when it is the first there, also in its loop's
+// timers or ready list.
+struct RateWaiter : Timer, RateQueueLink {
+    using Timer::Timer;
+    std::shared_ptr<Mailbox> home;  // of its loop
+    TimerHeap* heap = nullptr;
+    bool called = false;  // its time is set, has come, or never comes
+};
+
+class RateLimiterState final : public WaitRoom {
+public:
+    using TimePoint = EventLoop::TimePoint;
+
+    RateLimiterState(std::size_t count, std::chrono::nanoseconds per) : count_(count), per_(per) {}
+
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    [[nodiscard]] std::chrono::nanoseconds per() const noexcept { return per_; }
+    [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
+
+    // Spends one grant if nobody waits and it may be spent now.
+    [[nodiscard]] bool take(TimePoint now) {
+        if (!queue_.empty() || next(now) > now) return false;
+        make_room();
+        spend(now);
+        return true;
+    }
+
+    void enter(RateWaiter& waiter) noexcept {
+        queue_.push_back(waiter);
+        ++waiting_;
+        advance();
+    }
+    // Its turn has come, and it takes it.
+    void pass(RateWaiter& waiter, TimePoint now) noexcept {
+        spend(now);
+        leave(waiter);
+    }
+    void leave(RateWaiter& waiter) noexcept {
+        if (!waiter.RateQueueLink::linked()) return;
+        unqueue(waiter);
+        advance();
+    }
+
+    // So that a waiter more can `pass` without an allocation.
+    void make_room() {
+        const std::size_t needed = grants_.size() + waiting_ + 1;
+        if (grants_.capacity() >= needed || grants_.capacity() >= count_) return;
+        const std::size_t ample = needed + needed / 2 + 8;
+        grants_.reserve(ample < count_ ? ample : count_);
+    }
+
+    void advance() noexcept override {
+        while (!queue_.empty()) {
+            auto& first = static_cast<RateWaiter&>(queue_.front());
+            if (running(first.home)) {
+                if (!std::exchange(first.called, true)) call(first);
+                return;
+            }
+            if (advance_in(first.home)) return;
+            unqueue(first);  // its loop is gone
+        }
+    }
+
+private:
+    void call(RateWaiter& waiter) {
+        EventLoop& loop = EventLoop::current();
+        const TimePoint now = loop.now();
+        const TimePoint at = next(now);
+        if (at <= now) {
+            LoopCore::current->make_ready(waiter);
+        } else if (at != TimePoint::max()) {
+            waiter.heap = &LoopAccess::timers(loop);
+            waiter.heap->reserve_one();
+            waiter.heap->insert(waiter, at);
+        }
+    }
+
+    void unqueue(RateWaiter& waiter) noexcept {
+        if (waiter.position != Timer::not_queued) waiter.heap->remove(waiter);
+        waiter.RateQueueLink::unlink();
+        --waiting_;
+    }
+
+    // When the next grant may be spent.
+    [[nodiscard]] TimePoint next(TimePoint now) noexcept {
+        if (now < last_) {  // another clock: what was granted by the former one says nothing
+            grants_.clear();
+            oldest_ = 0;
+            last_ = now;
+        }
+        if (grants_.size() < count_) return now;
+        const TimePoint free = after(grants_[oldest_], per_);
+        return free < now ? now : free;
+    }
+
+    void spend(TimePoint now) noexcept {
+        last_ = now;
+        if (grants_.size() < count_) {
+            grants_.push_back(now);
+            return;
+        }
+        grants_[oldest_] = now;
+        oldest_ = oldest_ + 1 == count_ ? 0 : oldest_ + 1;
+    }
+
+    std::size_t count_;
+    std::chrono::nanoseconds per_;
+    std::vector<TimePoint> grants_;  // the last `count`, a ring when it is full
+    std::size_t oldest_ = 0;
+    TimePoint last_ = TimePoint::min();
+    std::size_t waiting_ = 0;
+    LinkList<RateQueueLink> queue_;
+};
+
+}  // namespace detail
+
+/// Lets at most `count` through in any window of length `per`, however it is placed:
+/// `RateLimiter{10, 1s}`, `co_await limiter.acquire();`.
+/// A cheap handle: copies mean the same limiter, which lives while a handle or a waiter does.
+/// Strictly first come, first served. Belongs to one thread and, at a time, to one loop; in another
+/// loop whose clock is behind the former one's it starts afresh. Remembers its last `count` grants,
+/// 8 bytes each, and has one timer while somebody waits.
+class RateLimiter {
+    using State = detail::RateLimiterState;
+
+public:
+    class Awaiter : detail::RateWaiter {
+    public:
+        explicit Awaiter(std::shared_ptr<State> state) noexcept
+            : RateWaiter(&Awaiter::on_ask), state_(std::move(state)) {}
+        ~Awaiter() { state_->leave(*this); }
+
+        bool await_ready() { return state_->take(EventLoop::current().now()); }
+        template <class Promise>
+        bool await_suspend(std::coroutine_handle<Promise> coroutine) {
+            EventLoop& loop = EventLoop::current();
+            state_->make_room();
+            detail::LoopAccess::timers(loop).reserve_one();
+            switch (begin(coroutine)) {
+                case Begin::cancelled: return false;
+                case Begin::dropped: return true;
+                case Begin::wait: break;
+            }
+            home = detail::LoopAccess::mailbox(loop);
+            state_->enter(*this);
+            return true;
+        }
+        void await_resume() {
+            check();
+            if (RateQueueLink::linked()) state_->pass(*this, EventLoop::current().now());
+        }
+
+    private:
+        static bool on_ask(Waiter& waiter, Ask ask) {
+            auto& self = static_cast<Awaiter&>(waiter);
+            if (ask == Ask::busy || !self.RateQueueLink::linked()) return false;
+            self.state_->leave(self);
+            if (ask != Ask::cancel) return false;
+            self.gave_up = true;
+            detail::LoopCore::current->make_ready(self);
+            return true;
+        }
+
+        std::shared_ptr<State> state_;
+    };
+
+    /// What `acquire` gives: to be awaited, once or several times. Copyable.
+    class [[nodiscard("an acquire does nothing until it is awaited")]] Acquire {
+    public:
+        explicit Acquire(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+        Awaiter operator co_await() const noexcept { return Awaiter(state_); }
+
+        using grafo_awaitable = void;
+
+    private:
+        std::shared_ptr<State> state_;
+    };
+
+    /// A limiter that has granted nothing yet. `per` is rounded up to nanoseconds; `max()` and
+    /// beyond means `count` in all. Throws `Error` if `count` is 0 or `per` is not positive. One
+    /// allocation.
+    template <class Rep, class Period>
+    explicit RateLimiter(std::size_t count, const std::chrono::duration<Rep, Period>& per)
+        : state_(std::make_shared<State>(count, detail::to_nanoseconds(per))) {
+        if (count == 0) throw Error("a RateLimiter needs a count of 1 or more, not 0");
+        if (!(per > std::chrono::duration<Rep, Period>::zero())) {
+            throw Error("a RateLimiter needs a duration above zero, not " +
+                        std::to_string(detail::to_nanoseconds(per).count()) + " ns");
+        }
+    }
+    // No moves: a handle is never empty.
+    RateLimiter(const RateLimiter&) noexcept = default;
+    RateLimiter& operator=(const RateLimiter&) noexcept = default;
+    ~RateLimiter() = default;
+
+    /// Awaited, waits until all that came before have been let through and one more may be; does
+    /// not suspend where that is so now. What it spends is spent when it resumes.
+    /// The await throws `Cancelled` when its context is cancelled: that spends nothing. No
+    /// allocation once the limiter has grown to what is in use.
+    [[nodiscard]] Acquire acquire() const noexcept { return Acquire(state_); }
+
+    /// How many are let through in any window of `per()`.
+    [[nodiscard]] std::size_t count() const noexcept { return state_->count(); }
+    /// The length of the window.
+    [[nodiscard]] std::chrono::nanoseconds per() const noexcept { return state_->per(); }
+    /// How many wait for their turn.
+    [[nodiscard]] std::size_t waiting() const noexcept { return state_->waiting(); }
+
+    /// True for handles of the same limiter.
+    friend bool operator==(const RateLimiter&, const RateLimiter&) noexcept = default;
+
+private:
+    friend struct detail::LimitAccess;
+
+    std::shared_ptr<State> state_;
+};
+
+}  // namespace grafo
