@@ -382,7 +382,8 @@ TEST_CASE("A node that skipped itself says why there is no output") {
     CHECK_THAT(message_of<OutputUnavailableError>([&] { silent.output(); }),
                Equals("node 'silent' has no output: it is skipped"));
     CHECK_THAT(message_of<OutputUnavailableError>([&] { child.output(); }),
-               Equals("node 'child' has no output: it is skipped (parent 'awaits' was skipped)"));
+               Equals("node 'child' has no output: it is skipped (parent 'awaits' was skipped: "
+                      "nothing new)"));
 }
 
 TEST_CASE("A node that was stopped is cancelled and has no output") {

@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -25,9 +26,11 @@ enum class EventKind : unsigned char {
 /// long as the event is.
 template <class Y>
 struct Chunk {
-    Chunk(std::string_view id, const Y& item) noexcept : node(id), output(item) {}
+    Chunk(std::string_view id, const Y& item, unsigned attempt_number) noexcept
+        : node(id), output(item), attempt(attempt_number) {}
     std::string_view node;  ///< the id of the node
     const Y& output;        ///< what it yielded
+    unsigned attempt;       ///< in which try of its body, from 1: see `Node::retry`
 };
 
 namespace detail {
@@ -72,7 +75,8 @@ public:
     template <class Y>
     [[nodiscard]] std::optional<Chunk<Y>> chunk() const {
         if (kind_ != EventKind::chunk || core_->type().chunk != detail::type_id<Y>()) return {};
-        return std::optional<Chunk<Y>>(std::in_place, core_->id, *static_cast<const Y*>(item_));
+        return std::optional<Chunk<Y>>(std::in_place, core_->id, *static_cast<const Y*>(item_),
+                                       attempt());
     }
     /// The same, of one node.
     template <class Y>
@@ -85,18 +89,29 @@ public:
     [[nodiscard]] bool completed(const AnyNode& node) const noexcept {
         return kind_ == EventKind::completed && node.core() == core_;
     }
-    /// The failure if this tells of one, else null. Valid as long as the event.
+    /// The failure if this tells of one, of the node or (`retrying`) of an attempt; else null.
+    /// Valid as long as the event.
     [[nodiscard]] const NodeError* error() const noexcept { return error_.get(); }
+    /// Which try of the body it is about, from 1; of a failure the last one, 0 if there was none.
+    [[nodiscard]] unsigned attempt() const noexcept {
+        if (error_ != nullptr) return error_->attempts();
+        return kind_ == EventKind::started ? 1 : core_->attempts();
+    }
+    /// `retrying`: how long the node waits before its next attempt; else zero.
+    [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
 
     // Made by the run.
-    Event(EventKind kind, detail::NodeCore& core, void* item,
+    Event(EventKind kind, detail::NodeCore& core, std::chrono::nanoseconds delay,
           std::shared_ptr<const NodeError> error)
-        : kind_(kind), core_(&core), item_(item), error_(std::move(error)) {}
+        : kind_(kind), core_(&core), delay_(delay), error_(std::move(error)) {}
+    Event(detail::NodeCore& core, void* item)
+        : kind_(EventKind::chunk), core_(&core), item_(item) {}
 
 private:
     EventKind kind_;
     detail::NodeCore* core_;
-    void* item_;
+    void* item_ = nullptr;
+    std::chrono::nanoseconds delay_{};
     std::shared_ptr<const NodeError> error_;
 };
 

@@ -6,12 +6,14 @@
 
 #include <grafo/arguments.hpp>
 #include <grafo/async_generator.hpp>
+#include <grafo/conditions.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event.hpp>
 #include <grafo/event_loop.hpp>
 #include <grafo/iterate.hpp>
 #include <grafo/node.hpp>
 #include <grafo/node_context.hpp>
+#include <grafo/observer.hpp>
 #include <grafo/rate_limiter.hpp>
 #include <grafo/reactor.hpp>
 #include <grafo/retry.hpp>

@@ -30,6 +30,21 @@ namespace detail {
 template <class A>
 inline constexpr bool is_node_ref = requires { typename std::remove_cvref_t<A>::grafo_node_ref; };
 
+template <class A>
+inline constexpr bool is_when = false;
+template <class P>
+inline constexpr bool is_when<When<P>> = true;
+
+// connect(child[, how][, when(predicate)])
+template <class... How>
+struct ConnectForm {
+    static constexpr bool accepted = sizeof...(How) <= 1;
+};
+template <class How, class P>
+struct ConnectForm<How, When<P>> {
+    static constexpr bool accepted = !is_when<How>;
+};
+
 // The members that all handles have. A handle is a cheap value; copies mean the same node; all
 // members are const, because they change the node and not the handle.
 template <class Derived, class T, class Sig>
@@ -53,16 +68,21 @@ public:
     [[nodiscard]] std::vector<AnyNode> parents() const;
 
     /// Makes an edge to `child` and gives it back: a reference to an lvalue, else a value.
-    /// `how` is nothing (order only), `"x"_a` (the output is forwarded), `"x"_a = f` (what the
-    /// plain function or coroutine `f` makes of it), `forward_as(text)` or `forward_auto`. Happens
-    /// whole or not at all. Throws a `Forwarding…Error`, `AutoForwardError`, or
-    /// `SafeExecutionError` if the child is running.
+    /// `how` is nothing (order only), `"x"_a` (the output is forwarded; into an `AsyncGenerator`
+    /// parameter, the chunks as they come), `"x"_a = f` (what the plain function or coroutine `f`
+    /// makes of it), `forward_as(text)` or `forward_auto`; after it a `when(predicate)` may stand.
+    /// From a running node to one of its run that has settled: the child runs again. Happens whole
+    /// or not at all. Throws a `Forwarding…Error`, `AutoForwardError`, or `SafeExecutionError` if
+    /// the child is running.
     template <NodeHandle C, class... How>
     std::conditional_t<std::is_lvalue_reference_v<C>, C, std::remove_cvref_t<C>> connect(
         C&& child, How&&... how) const {
-        static_assert(sizeof...(How) <= 1, "grafo: connect takes a child and one way to forward");
-        TypedWiring<T, ChildOf<std::remove_cvref_t<C>>>::connect(need(), need(child),
-                                                                 std::forward<How>(how)...);
+        static_assert(ConnectForm<std::remove_cvref_t<How>...>::accepted,
+                      "grafo: connect takes a child, one way to forward, and one when(predicate)");
+        if constexpr (ConnectForm<std::remove_cvref_t<How>...>::accepted) {
+            using Wiring = TypedWiring<T, ChunkOfSig<Sig>, ChildOf<std::remove_cvref_t<C>>>;
+            connect_as<Wiring>(need(child), std::forward<How>(how)...);
+        }
         return std::forward<C>(child);
     }
     /// Removes all edges to `child`. Throws `SafeExecutionError` if the child is running.
@@ -96,6 +116,59 @@ public:
     template <class Rep, class Period>
     Derived total_timeout(std::chrono::duration<Rep, Period> d) const {
         return set([&](Extras& extras) { extras.total_timeout = to_nanoseconds(d); });
+    }
+    /// Tries the body again when it fails or runs into its `timeout`: that often in total, without
+    /// a pause. Arguments are kept for the next attempt, deferred ones evaluated anew. Events are
+    /// told as `retrying`, and chunks carry the number of their attempt; those of a failed one do
+    /// not enter the output. A run refuses, before anything has started, to retry a node that takes
+    /// a move-only value, or that reads or feeds a pipe.
+    Derived retry(unsigned attempts) const { return retry(RetryPolicy(attempts)); }
+    /// The same, with pauses and a choice of errors.
+    Derived retry(RetryPolicy policy) const {
+        return set([&](Extras& extras) { extras.retry.emplace(std::move(policy)); });
+    }
+    /// Each attempt holds `weight` of the semaphore, which other nodes, runs and tasks of the loop
+    /// may share: it waits its turn without a place under `max_concurrency`. A semaphore given
+    /// before counts with its new weight. Throws `Error` for a weight of 0 or above its capacity.
+    Derived limit(const Semaphore& semaphore, std::size_t weight = 1) const {
+        static_cast<void>(semaphore.acquire(weight));  // checks the weight
+        return set([&](Extras& extras) { extras.limits.add(semaphore, weight); });
+    }
+    /// Each attempt is let through by the limiter.
+    Derived limit(const RateLimiter& rate) const {
+        return set([&](Extras& extras) { extras.limits.add(rate); });
+    }
+    /// Among the nodes that are ready, the higher starts first; equals as they became ready. 0
+    /// unless set.
+    Derived priority(int value) const {
+        return set([&](Extras& extras) { extras.priority = value; });
+    }
+    /// When it runs, once its edges are settled; see `Trigger`. But for `all_completed`, each
+    /// parameter that an edge forwards into must be a `std::optional`, a `const U*` or a list, else
+    /// the run throws `ForwardingTypeError` before anything has started.
+    Derived trigger(Trigger rule) const {
+        return set([&](Extras& extras) { extras.trigger = rule; });
+    }
+    /// Copies the chunks that this generator yields and lets it run that many ahead of the slowest
+    /// of its readers; 0, the default, copies nothing and parks it at each. Throws `Error` if the
+    /// node yields no chunks or they cannot be copied. Two allocations a chunk at most.
+    Derived buffer(std::size_t chunks) const {
+        const NodeCore& core = need();
+        if (chunks > 0 && !core.type().copies_chunks) {
+            throw Error("node " + in_quotes(core.id) + " cannot buffer chunks: " +
+                        (core.type().chunk == type_id<void>() ? "it yields none"
+                                                              : "they cannot be copied"));
+        }
+        return set([&](Extras&) { need().need_stream().buffer = chunks; });
+    }
+    /// How often the node may run in one run, in a loop; then it fails. 1,000 unless set. Throws
+    /// `Error` for 0.
+    Derived max_runs(unsigned runs) const {
+        if (runs == 0) {
+            throw Error("node " + in_quotes(id()) +
+                        " cannot run with max_runs(0): it could never start");
+        }
+        return set([&](Extras& extras) { extras.max_runs = runs; });
     }
     /// `collect(false)`: a generator's chunks are not copied into its output; `output()` then
     /// throws.
@@ -139,12 +212,29 @@ protected:
     [[nodiscard]] Derived self() const { return static_cast<const Derived&>(*this); }
 
 private:
+    template <class Wiring>
+    void connect_as(NodeCore& child) const {
+        Wiring::connect(need(), child, nullptr);
+    }
+    template <class Wiring, class How>
+    void connect_as(NodeCore& child, How&& how) const {
+        Wiring::connect(need(), child, nullptr, std::forward<How>(how));
+    }
+    template <class Wiring, class P>
+    void connect_as(NodeCore& child, When<P> when) const {
+        Wiring::connect(need(), child, make_guard<T>(std::move(when)));
+    }
+    template <class Wiring, class How, class P>
+    void connect_as(NodeCore& child, How&& how, When<P> when) const {
+        Wiring::connect(need(), child, make_guard<T>(std::move(when)), std::forward<How>(how));
+    }
     template <class F>
     Derived set(F&& change) const {
         NodeCore& core = need();
         require_idle(core, "to change");
         change(core.need_extras());
         update_driver(core);
+        if (core.graph != nullptr) core.graph->planned_by = 0;  // a run checks what fits together
         return self();
     }
     template <class F>

@@ -1,6 +1,7 @@
 #pragma once
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <grafo/async_generator.hpp>
 #include <grafo/detail/executor_state.hpp>
 #include <grafo/event.hpp>
+#include <grafo/observer.hpp>
 #include <grafo/run_report.hpp>
 #include <grafo/task.hpp>
 
@@ -86,6 +88,20 @@ public:
         return *this;
     }
     TreeExecutor&& timing(bool on) && noexcept { return std::move(timing(on)); }
+    /// Tells the observer, beside those given before, of every step of every node. It must outlive
+    /// the runs that begin from now on. A virtual call a step.
+    TreeExecutor& observe(Observer& observer) & {
+        state_->options.observers.push_back(&observer);
+        return *this;
+    }
+    TreeExecutor&& observe(Observer& observer) && { return std::move(observe(observer)); }
+    /// For tests: the nodes that are ready start in an order drawn from the seed, the same for the
+    /// same seed, instead of the order in which they became ready. Priorities still hold.
+    TreeExecutor& shuffle(std::uint64_t seed) & noexcept {
+        state_->options.shuffle = seed;
+        return *this;
+    }
+    TreeExecutor&& shuffle(std::uint64_t seed) && noexcept { return std::move(shuffle(seed)); }
     /// A text shown beside the name.
     TreeExecutor& description(std::string text) & {
         state_->description = std::move(text);

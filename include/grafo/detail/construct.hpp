@@ -16,17 +16,6 @@ namespace grafo::detail {
 template <class Slot, class A>
 void give(Slot&, NodeCore&, std::uint32_t, const A&) {}  // open
 
-template <class S, class T>
-constexpr bool edge_fits() {
-    if constexpr (std::is_same_v<T, Unknown>) {
-        return true;
-    } else if constexpr (std::is_void_v<T>) {
-        return false;
-    } else {
-        return forwardable<T, typename S::Element>;
-    }
-}
-
 // An edge from a node, or from node.map(f), written at the child.
 template <class S, class N>
 void give_edge(NodeCore& child, std::uint32_t param, N&& from) {
@@ -35,42 +24,34 @@ void give_edge(NodeCore& child, std::uint32_t param, N&& from) {
         give_mapped<S>(child, param, std::move(from));
     } else {
         using T = typename HandleTraits<Given>::Output;
+        using C = typename HandleTraits<Given>::Chunk;
         if (from.core() == nullptr) throw Error("an empty AnyNode was used as a node");
         NodeCore& parent = *from.core();
-        static_assert(!std::is_void_v<T>, "grafo: the node gives nothing to forward (void)");
-        constexpr bool fits = std::is_void_v<T> || edge_fits<S, T>();
-        static_assert(fits,
+        constexpr WholeFit fit = whole_fit<T, C, S>();
+        static_assert(fit != WholeFit::nothing, "grafo: the node gives nothing to forward (void)");
+        static_assert(fit != WholeFit::no_chunks,
+                      "grafo: the parameter reads a stream, but the node yields no chunks of a "
+                      "type that converts");
+        static_assert(fit != WholeFit::wrong,
                       "grafo: the node's output does not convert to the parameter's type; forward "
                       "what a transform makes of it: \"x\"_a = node.map(transform)");
-        if constexpr (std::is_same_v<T, Unknown>) {
+        if constexpr (fit == WholeFit::at_run_time) {
             connect_nodes(parent, child, ForwardOwner(need_erased_forward(parent, child, param)),
                           param);
-        } else if constexpr (fits && !std::is_void_v<T>) {
-            connect_nodes(parent, child,
-                          ForwardOwner(make_forward<T, typename S::Element, S::by_reference>()),
-                          param);
+        } else if constexpr (fit == WholeFit::fits) {
+            connect_nodes(parent, child, ForwardOwner(make_whole<T, C, S>()), param);
         }
     }
 }
 
 template <class S, class N, class F>
 void give_mapped(NodeCore& child, std::uint32_t param, Mapped<N, F>&& from) {
-    using T = typename HandleTraits<N>::Output;
-    using Result = TransformResult<F, T>;
-    constexpr bool fits = !std::is_same_v<Result, NotCallable>;
-    static_assert(fits, "grafo: the transform cannot be called with the node's output");
-    if constexpr (fits) {
-        using Element = typename S::Element;
-        using Made = std::remove_cvref_t<awaited_t<Result>>;
-        static_assert(!std::is_void_v<Made>, "grafo: the transform gives nothing to forward");
-        constexpr bool converts = std::is_convertible_v<Made, Element>;
-        static_assert(converts || std::is_void_v<Made>,
-                      "grafo: what the transform gives does not convert to the parameter's type");
-        if constexpr (converts) {
-            connect_nodes(*from.node.core(), child,
-                          ForwardOwner(new Transform<T, F, Element>(std::move(from.f))), param);
-        }
-    }
+    using From = HandleTraits<N>;
+    Forward* forward =
+        make_mapped<typename From::Output, typename From::Chunk, typename S::Element>(
+            std::move(from.f));
+    if (forward == nullptr) return;
+    connect_nodes(*from.node.core(), child, ForwardOwner(forward), param);
 }
 
 template <class Slot, FixedString Name, class V>

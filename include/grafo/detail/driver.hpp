@@ -3,15 +3,24 @@
 #include <coroutine>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/node_core.hpp>
+#include <grafo/detail/slots.hpp>
 #include <grafo/sleep.hpp>
 
-// A node with callbacks, deferred arguments or a timeout is run by a coroutine of ours; any other
-// is called directly.
+// A node with callbacks, deferred arguments, a timeout, limits or retries is run by a coroutine of
+// ours; any other is called directly.
 namespace grafo::detail {
+
+// See run_nodes.hpp and run_streams.hpp.
+void tell_started(NodeCore& node);
+void tell_retrying(NodeCore& node, const std::exception_ptr& error, std::chrono::nanoseconds delay);
+[[nodiscard]] std::string timeout_text(const NodeCore& node);
 
 // Cancels a node when its time is up; stands still while the node is parked on a chunk.
 class NodeTimer : Timer {
@@ -124,13 +133,88 @@ inline Task<> run_attempt(NodeCore& node, Extras& extras) {
     NodeTimer timer(node, TimedOut::attempt, extras.timeout);
     const TimerScope scope(extras, timer);
     node.called = true;
-    extras.attempts = 1;
+    ++extras.attempts;
     std::uint32_t index = 0;
     Task<> evaluation;
     while (node.next_deferred(index, evaluation)) {
         if (evaluation) co_await std::move(evaluation);
     }
     co_await Body(node);
+}
+
+// What a node holds during an attempt.
+class HeldLimits {
+public:
+    HeldLimits() noexcept {}
+    HeldLimits(const HeldLimits&) = delete;
+    HeldLimits& operator=(const HeldLimits&) = delete;
+    ~HeldLimits() { release(); }
+    void release() noexcept { guards_.clear(); }
+
+    // Without a place under max_concurrency while it waits.
+    static Task<> acquire(HeldLimits& held, NodeCore& node) {
+        const Limits limits = node.extras->limits;  // they may be changed while it waits
+        SlotRelease slot(node);
+        held.guards_.reserve(limits.semaphores.size());
+        for (const Limits::Weighted& limit : limits.semaphores) {
+            Semaphore::Guard guard = co_await limit.semaphore.acquire(limit.weight);
+            held.guards_.push_back(std::move(guard));
+        }
+        for (const RateLimiter& rate : limits.rates) co_await rate.acquire();
+        co_await slot.take_back();
+    }
+
+private:
+    std::vector<Semaphore::Guard> guards_;
+};
+
+// The failure of an attempt that another one may follow; null if it must stand.
+[[nodiscard]] inline std::exception_ptr failed_attempt(NodeCore& node, const Extras& extras,
+                                                       std::exception_ptr error) {
+    if (node.stop_asked || node.timed_out == TimedOut::total) return nullptr;
+    if (node.timed_out == TimedOut::attempt) {
+        error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
+    }
+    if (error == nullptr || !extras.retry || extras.attempts >= extras.retry->attempts()) {
+        return nullptr;
+    }
+    return extras.retry->wants(error) ? error : nullptr;
+}
+
+// The attempts of a node that retries, to the one that counts.
+inline Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
+    for (;;) {
+        std::exception_ptr error;
+        try {
+            co_await run_attempt(node, extras);
+        } catch (const Skip&) {
+            throw;
+        } catch (const Cancelled&) {
+            if (node.timed_out != TimedOut::attempt) throw;
+            error = std::current_exception();
+        } catch (...) {
+            error = std::current_exception();
+        }
+        if (error == nullptr && node.timed_out == TimedOut::no) co_return;
+        const std::exception_ptr failure = failed_attempt(node, extras, error);
+        if (failure == nullptr) {
+            if (error != nullptr) std::rethrow_exception(error);
+            co_return;
+        }
+        node.timed_out = TimedOut::no;
+        node.flags = 0;  // the timeout was that attempt's
+        node.clear_output();
+        held.release();
+        const std::chrono::nanoseconds delay =
+            extras.retry->delay(extras.attempts, std::hash<std::string>()(node.id));
+        tell_retrying(node, failure, delay);
+        if (delay.count() > 0) {
+            SlotRelease slot(node);
+            co_await sleep_for(delay);
+            co_await slot.take_back();
+        }
+        if (has_limits(node)) co_await HeldLimits::acquire(held, node);
+    }
 }
 
 inline Task<> run_callbacks(NodeCore& node, Callbacks& callbacks) {
@@ -142,11 +226,21 @@ inline Task<> run_callbacks(NodeCore& node, Callbacks& callbacks) {
 
 inline Task<> drive_node(NodeCore& node) {
     Extras& extras = *node.extras;
+    HeldLimits held;
+    if (has_limits(node)) {
+        co_await HeldLimits::acquire(held, node);
+        tell_started(node);
+    }
     NodeTimer total(node, TimedOut::total, extras.total_timeout);
     total.start();
     co_await run_callbacks(node, extras.on_before_run);
-    co_await run_attempt(node, extras);
+    if (extras.retry) {
+        co_await run_attempts(node, extras, held);
+    } else {
+        co_await run_attempt(node, extras);
+    }
     total.stop();
+    held.release();
     if ((node.flags & Context::cancelled) != 0) throw Cancelled();
     node.state = NodeState::completed;
     co_await run_callbacks(node, extras.on_after_run);

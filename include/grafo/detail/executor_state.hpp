@@ -10,8 +10,10 @@
 #include <grafo/async_generator.hpp>
 #include <grafo/detail/plan.hpp>
 #include <grafo/detail/run.hpp>
+#include <grafo/detail/run_again.hpp>
 #include <grafo/detail/run_end.hpp>
 #include <grafo/detail/run_nodes.hpp>
+#include <grafo/detail/run_streams.hpp>
 #include <grafo/detail/run_wiring.hpp>
 #include <grafo/run_report.hpp>
 #include <grafo/task.hpp>

@@ -1,10 +1,14 @@
 #pragma once
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include <grafo/conditions.hpp>
+#include <grafo/detail/limits.hpp>
 #include <grafo/detail/node_core.hpp>
+#include <grafo/retry.hpp>
 
 namespace grafo::detail {
 
@@ -20,6 +24,16 @@ public:
 };
 
 using Callbacks = std::vector<std::unique_ptr<Callback>>;
+
+// Of a producer whose chunks are read in pipes, or copied to let it run ahead.
+struct Stream {
+    std::size_t buffer = 0;  // how many copies may be out; 0: the chunks stay in the frame
+    // In the run that is on:
+    std::vector<PipeEnd*> ends;
+    std::size_t copies = 0;     // that are out
+    std::uint32_t readers = 0;  // that have not moved on from the chunk in the frame
+    bool open = false;          // the producer has begun
+};
 
 // What only few nodes have.
 struct Extras {
@@ -39,13 +53,25 @@ struct Extras {
     std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max();
     std::chrono::nanoseconds total_timeout = std::chrono::nanoseconds::max();
     std::string skip_reason;
-    std::string taken_by;  // the child that moved the output out
+    std::size_t skip_cause = 0;  // where in it the first cause begins
+    std::string taken_by;        // the child that moved the output out
     unsigned attempts = 0;
     bool collect = true;
-    Task<> driver;                     // runs the callbacks, the timers and the body
-    class NodeTimer* timer = nullptr;  // the running attempt's, to be stopped while parked
-    std::vector<NodeCore*> captured;   // debug builds: whose handles its callable holds
-    WeakCell* weak = nullptr;          // what NodeRefs point to
+    Trigger trigger = Trigger::all_completed;
+    std::optional<RetryPolicy> retry;
+    Limits limits;
+    int priority = 0;
+    unsigned max_runs = 1000;
+    unsigned again = 0;         // how often it ran again in this run
+    unsigned without_slot = 0;  // its waits that need no place under max_concurrency
+    std::unique_ptr<Stream> stream;
+    int queued_at = 0;                  // in ReadyQueue: its priority,
+    NodeCore* last_of_level = nullptr;  // of the first of its priority, the last of it
+    NodeCore* next_level = nullptr;     // and the first of the next lower one
+    Task<> driver;                      // runs the callbacks, the timers and the body
+    class NodeTimer* timer = nullptr;   // the running attempt's, to be stopped while parked
+    std::vector<NodeCore*> captured;    // debug builds: whose handles its callable holds
+    WeakCell* weak = nullptr;           // what NodeRefs point to
 };
 
 }  // namespace grafo::detail

@@ -131,6 +131,17 @@ private:
     std::optional<E> kept_;
 };
 
+// Calls what takes the parent's output of type T, or nothing.
+template <class T, class F>
+decltype(auto) call_with_output(F& f, NodeCore& parent) {
+    if constexpr (std::is_invocable_v<F&>) {
+        static_cast<void>(parent);
+        return f();
+    } else {
+        return f(static_cast<const T&>(output_of<T>(parent)));
+    }
+}
+
 // What a transform made of the output; one for each edge.
 template <class T, class F, class E>
 class Transform final : public ForwardTo<E> {
@@ -140,10 +151,12 @@ public:
         this->evaluated_ = true;
     }
     Task<> evaluate(NodeCore& parent) override {
+        this->taken = false;
         if constexpr (AwaitableResult<decltype(call(parent))>) {
             return await_into(*this, parent);
         } else {
             kept_.emplace(call(parent));
+            this->taken = true;
             return {};
         }
     }
@@ -168,10 +181,107 @@ private:
     }
     static Task<> await_into(Transform& self, NodeCore& parent) {
         self.kept_.emplace(co_await self.call(parent));
+        self.taken = true;
     }
 
     F f_;
     std::optional<E> kept_;
+};
+
+// Asked at the parent's end whether an edge is taken.
+class EdgePredicate {
+public:
+    EdgePredicate() = default;
+    EdgePredicate(const EdgePredicate&) = delete;
+    EdgePredicate& operator=(const EdgePredicate&) = delete;
+    virtual ~EdgePredicate() = default;
+    // A task to be awaited, or an empty one if the answer is there.
+    virtual Task<> ask(NodeCore& parent, bool& answer) = 0;
+};
+
+template <class T, class P>
+class EdgePredicateOf final : public EdgePredicate {
+public:
+    explicit EdgePredicateOf(P&& asks) : asks_(std::move(asks)) {}
+    Task<> ask(NodeCore& parent, bool& answer) override {
+        if constexpr (AwaitableResult<decltype(call_with_output<T>(asks_, parent))>) {
+            return await_answer(*this, parent, answer);
+        } else {
+            answer = static_cast<bool>(call_with_output<T>(asks_, parent));
+            return {};
+        }
+    }
+
+private:
+    static Task<> await_answer(EdgePredicateOf& self, NodeCore& parent, bool& answer) {
+        answer = static_cast<bool>(co_await call_with_output<T>(self.asks_, parent));
+    }
+    P asks_;
+};
+
+// A forward, or an edge that only orders, behind a predicate.
+template <class Base>
+class GuardedBase : public Base {
+public:
+    GuardedBase(Forward* behind, std::unique_ptr<EdgePredicate> predicate)
+        : predicate_(std::move(predicate)), behind_(behind) {
+        this->owned_ = true;
+        this->evaluated_ = true;
+        this->takes_ = behind != nullptr && behind->takes();
+    }
+    ~GuardedBase() override {
+        if (behind_ != nullptr && behind_->owned()) delete behind_;
+    }
+    Task<> evaluate(NodeCore& parent) override {
+        this->taken = false;
+        answer_ = false;
+        Task<> asking = predicate_->ask(parent, answer_);
+        if (asking) return await_answer(*this, parent, std::move(asking));
+        Task<> forwarding = forward(parent);
+        if (forwarding) return await_forward(*this, std::move(forwarding));
+        return {};
+    }
+    void reset() noexcept override {
+        if (behind_ != nullptr && behind_->owned()) behind_->reset();
+    }
+
+protected:
+    [[nodiscard]] Forward* behind() const noexcept { return behind_; }
+
+private:
+    Task<> forward(NodeCore& parent) {
+        if (!answer_) return {};
+        Task<> forwarding;
+        if (behind_ != nullptr && behind_->evaluated()) forwarding = behind_->evaluate(parent);
+        this->taken = !forwarding;
+        return forwarding;
+    }
+    static Task<> await_answer(GuardedBase& self, NodeCore& parent, Task<> asking) {
+        co_await std::move(asking);
+        Task<> forwarding = self.forward(parent);
+        if (forwarding) co_await await_forward(self, std::move(forwarding));
+    }
+    static Task<> await_forward(GuardedBase& self, Task<> forwarding) {
+        co_await std::move(forwarding);
+        self.taken = true;
+    }
+    std::unique_ptr<EdgePredicate> predicate_;
+    Forward* behind_;
+    bool answer_ = false;
+};
+
+using GuardedOrder = GuardedBase<Forward>;
+
+template <class E>
+class Guarded final : public GuardedBase<ForwardTo<E>> {
+public:
+    using GuardedBase<ForwardTo<E>>::GuardedBase;
+    E get(NodeCore& parent) override {
+        return static_cast<ForwardTo<E>&>(*this->behind()).get(parent);
+    }
+    const E& view(NodeCore& parent) override {
+        return static_cast<ForwardTo<E>&>(*this->behind()).view(parent);
+    }
 };
 
 template <class F>
@@ -207,17 +317,6 @@ template <class S, class E, bool ByReference>
     } else {
         return nullptr;
     }
-}
-
-// The same where only the output's type id is known: the types must be the same.
-template <class E, bool ByReference>
-[[nodiscard]] Forward* make_erased_forward(TypeId type) {
-    if (type == type_id<E>()) return make_forward<E, E, ByReference>();
-    if constexpr (MayBeEmpty<E>::value) {
-        using X = typename MayBeEmpty<E>::type;
-        if (type == type_id<X>()) return make_forward<X, E, ByReference>();
-    }
-    return nullptr;
 }
 
 }  // namespace grafo::detail

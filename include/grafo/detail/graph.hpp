@@ -300,9 +300,18 @@ public:
         std::swap(cell_, other.cell_);
         return *this;
     }
+// https://gcc.gnu.org/bugzilla/show_bug.cgi?id=104475 and its like: at -O2 g++ 12 mixes up the
+// copies.
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuse-after-free"
+#endif
     ~WeakNode() {
         if (--cell_->references == 0) delete cell_;
     }
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12
+#pragma GCC diagnostic pop
+#endif
     // Null once the node is gone.
     [[nodiscard]] NodeCore* get() const noexcept { return cell_->node; }
 
@@ -324,6 +333,12 @@ private:
     return run != nullptr ? run->state_of(node) : node.state;
 }
 
+// Once the parent has settled: does the edge count, and give what it forwards?
+[[nodiscard]] inline bool is_taken(const InEdge& edge) noexcept {
+    return edge.parent->state == NodeState::completed &&
+           (edge.forward == nullptr || !edge.forward->evaluated() || edge.forward->taken);
+}
+
 inline Extras& NodeCore::need_extras() {
     if (extras == nullptr) extras = std::make_unique<Extras>();
     return *extras;
@@ -340,6 +355,26 @@ inline unsigned NodeCore::attempts() const noexcept {
     if (!called) return 0;
     return extras != nullptr && extras->attempts > 0 ? extras->attempts : 1;
 }
+
+inline Trigger NodeCore::trigger() const noexcept {
+    return extras != nullptr ? extras->trigger : Trigger::all_completed;
+}
+
+inline Stream* NodeCore::stream() const noexcept {
+    return extras != nullptr ? extras->stream.get() : nullptr;
+}
+
+inline Stream& NodeCore::need_stream() {
+    Extras& made = need_extras();
+    if (made.stream == nullptr) made.stream = std::make_unique<Stream>();
+    return *made.stream;
+}
+
+[[nodiscard]] inline bool has_limits(const NodeCore& node) noexcept {
+    return node.extras != nullptr && !node.extras->limits.empty();
+}
+
+inline bool NodeCore::runs_again() const noexcept { return extras != nullptr && extras->again > 0; }
 
 inline bool NodeCore::collects() const noexcept {
     return extras == nullptr || extras->collect || !type().output_is_chunks;

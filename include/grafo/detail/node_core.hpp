@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include <grafo/conditions.hpp>
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/small_vector.hpp>
 #include <grafo/detail/type_id.hpp>
@@ -31,7 +32,11 @@ namespace detail {
 
 class NodeCore;
 class Graph;
+class ChunkCopy;
+class PipeEnd;
+class EdgePredicate;
 struct Extras;
+struct Stream;
 
 // How one parent's output becomes an argument, or an element of a list, of the child. Those
 // without state are shared constants; the others are owned by their edge.
@@ -43,18 +48,22 @@ public:
     virtual ~Forward() = default;
 
     // Called at the parent's end if `evaluated()`: a task to be awaited, or an empty one if all is
-    // done. Throws what the user's transform throws.
+    // done; `taken` is the answer. Throws what the user's predicate or transform throws.
     virtual Task<> evaluate(NodeCore& /*parent*/) { return {}; }
-    // Forgets what was evaluated.
+    // Forgets what was evaluated; the child has settled.
     virtual void reset() noexcept {}
+    // Where the edge carries chunks, and no output.
+    [[nodiscard]] virtual PipeEnd* pipe() noexcept { return nullptr; }
 
     [[nodiscard]] bool owned() const noexcept { return owned_; }
     [[nodiscard]] bool evaluated() const noexcept { return evaluated_; }
     [[nodiscard]] bool takes() const noexcept { return takes_; }
 
+    bool taken = false;  // the last evaluation came to its end, and has let the edge be taken
+
 protected:
     bool owned_ = false;      // deleted with its edge
-    bool evaluated_ = false;  // has a transform to run at the parent's end
+    bool evaluated_ = false;  // has a predicate or a transform to run at the parent's end
     bool takes_ = false;      // moves the parent's output out
 
 public:
@@ -70,14 +79,17 @@ struct InEdge {
 
 struct OutEdge {
     NodeCore* child;
-    Forward* forward;  // null unless it is evaluated at this node's end
+    Forward* forward;  // null unless it is evaluated at this node's end, or a pipe
 };
 
 // A parameter of a callable, for errors and for wiring that the compiler did not see.
 struct ParamInfo {
     std::string_view name;
-    TypeId type;  // of what one edge must give
+    TypeId type;  // of what one edge must give; of a pipe, of one chunk
     bool list;
+    bool pipe;          // reads the parent's chunks as they come
+    bool may_be_empty;  // an edge may give nothing: optional, pointer
+    bool single_use;    // by value and move-only: an attempt spends it
 };
 
 // What is the same for all nodes made of one callable type.
@@ -87,6 +99,7 @@ struct NodeType {
     const ParamInfo* params;
     std::uint32_t param_count;
     bool output_is_chunks;  // collected from a generator without a result
+    bool copies_chunks;     // they can be copied
 };
 
 // A named point at which nodes hold each other together; see graph.hpp.
@@ -104,6 +117,9 @@ public:
 
     [[nodiscard]] virtual bool has(const NodeCore& node) const noexcept = 0;
     [[nodiscard]] virtual NodeState state_of(const NodeCore& node) const noexcept = 0;
+    // The child has settled and a new edge of the running parent makes it run once more.
+    [[nodiscard]] virtual bool would_run_again(const NodeCore& parent,
+                                               const NodeCore& child) const noexcept = 0;
     // About to change the edges of a node: keep those it has for the end of the run.
     virtual void before_change(NodeCore& node) = 0;
     // The parent has a new out-edge.
@@ -151,17 +167,24 @@ public:
     [[nodiscard]] virtual const NodeType& type() const noexcept = 0;
     // Is the parameter bound to a value or deferred?
     [[nodiscard]] virtual bool is_bound(std::uint32_t param) const noexcept = 0;
-    // A forward of a whole output of `type` into the parameter; null if the type does not fit.
+    // A forward of a whole output (into a pipe: of the chunks) of `type` into the parameter; null
+    // if the type does not fit.
     [[nodiscard]] virtual Forward* erased_forward(std::uint32_t param, TypeId type) const = 0;
+    // The same forward behind a predicate; takes both over.
+    [[nodiscard]] virtual Forward* guarded_forward(
+        std::uint32_t param, Forward* forward, std::unique_ptr<EdgePredicate> predicate) const = 0;
     // Binds a value of `type`, moved from; false if the type is not the parameter's.
     virtual bool bind_erased(std::uint32_t param, TypeId type, void* value) = 0;
     // The Slot of the parameter, for those who know its type.
     [[nodiscard]] virtual void* slot_address(std::uint32_t param) noexcept = 0;
     [[nodiscard]] virtual bool has_deferred() const noexcept = 0;
+    [[nodiscard]] virtual bool is_deferred(std::uint32_t param) const noexcept = 0;
     // After the node has settled: what was assembled for the attempt.
     virtual void release_arguments() noexcept = 0;
     // Puts a copy of the chunk into the output.
     virtual void collect_chunk(void* item) = 0;
+    // A copy of the chunk; null where it cannot be copied.
+    [[nodiscard]] virtual ChunkCopy* copy_chunk(void* item) const = 0;
     virtual void dispose() noexcept = 0;
 
     void reap() noexcept override;
@@ -184,6 +207,12 @@ public:
     [[nodiscard]] Extras& need_extras();
     // False if its output would be its chunks, and these are not kept.
     [[nodiscard]] bool collects() const noexcept;
+    [[nodiscard]] Trigger trigger() const noexcept;
+    // Null for a node whose chunks are neither copied nor read in pipes.
+    [[nodiscard]] Stream* stream() const noexcept;
+    [[nodiscard]] Stream& need_stream();
+    // It has been through more than one lap of a loop in this run.
+    [[nodiscard]] bool runs_again() const noexcept;
     // How often the body was tried in the last run.
     [[nodiscard]] unsigned attempts() const noexcept;
 
@@ -193,7 +222,7 @@ public:
     NodeState state = NodeState::pending;
     Phase phase = Phase::idle;
     bool queued = false;   // in the run's list of ready nodes
-    bool blocked = false;  // a parent did not complete
+    bool blocked = false;  // some edge was not taken: its trigger decides
     bool has_output = false;
     bool output_moved = false;  // taken by a child
     TimedOut timed_out = TimedOut::no;
@@ -201,6 +230,9 @@ public:
     bool called = false;         // the body was called in the last run
     bool needs_driver = false;   // has callbacks, a timeout or deferred arguments
     bool owns_forwards = false;  // some in-edge has a forward with state
+    bool feeds_pipes = false;    // some out-edge carries its chunks
+    bool held_back = false;      // it will run again, once its former output has no readers
+    bool stop_asked = false;     // cancelled by the run, and not by a timeout of its own
     // Unsettled in-edges; while it waits, its place in Run::active_; settled, its number in that
     // was.
     std::uint32_t pending = 0;

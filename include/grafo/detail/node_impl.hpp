@@ -2,6 +2,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
+#include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -17,9 +19,20 @@ template <class Slots>
 struct ParamTable;
 template <class... P>
 struct ParamTable<TypeList<P...>> {
+    template <class Slot>
+    static constexpr ParamInfo info(std::string_view name) noexcept {
+        using E = typename Slot::Element;
+        using Pipe = PipeTraits<E>;
+        constexpr bool spent =
+            !std::is_copy_constructible_v<E> && (Slot::list || !Slot::by_reference);
+        if constexpr (Pipe::is_pipe) {
+            return {name, type_id<typename Pipe::Item>(), Slot::list, true, false, spent};
+        } else {
+            return {name, type_id<E>(), Slot::list, false, MayBeEmpty<E>::value, spent};
+        }
+    }
     static constexpr ParamInfo infos[sizeof...(P) + 1] = {
-        ParamInfo{P::name(), type_id<typename SlotOf<P>::Element>(), P::kind == ParamKind::list}...,
-        ParamInfo{{}, nullptr, false}};
+        info<SlotOf<P>>(P::name())..., ParamInfo{{}, nullptr, false, false, false, false}};
 };
 
 // A node of one callable: callable, arguments and output in one allocation.
@@ -145,6 +158,12 @@ public:
         return erased_forward(param, given, Indices());
     }
 
+    [[nodiscard]] Forward* guarded_forward(
+        std::uint32_t param, Forward* forward,
+        std::unique_ptr<EdgePredicate> predicate) const override {
+        return guarded_forward(param, forward, std::move(predicate), Indices());
+    }
+
     bool bind_erased(std::uint32_t param, TypeId given, void* value) override {
         return bind_erased(param, given, value, Indices());
     }
@@ -152,6 +171,9 @@ public:
         return slot_address(param, Indices());
     }
     [[nodiscard]] bool has_deferred() const noexcept override { return has_deferred(Indices()); }
+    [[nodiscard]] bool is_deferred(std::uint32_t param) const noexcept override {
+        return is_deferred(param, Indices());
+    }
 
     void collect_chunk(void* item) override {
         if constexpr (collects) {
@@ -161,12 +183,21 @@ public:
         }
     }
 
+    [[nodiscard]] ChunkCopy* copy_chunk(void* item) const override {
+        if constexpr (std::is_copy_constructible_v<Chunk>) {
+            return new ChunkCopyOf<Chunk>(*static_cast<const Chunk*>(item));
+        } else {
+            static_cast<void>(item);
+            return nullptr;
+        }
+    }
+
     void release_arguments() noexcept override { release_arguments(Indices()); }
     void dispose() noexcept override { delete this; }
 
-    static constexpr NodeType node_type{type_id<Output>(), type_id<Chunk>(),
-                                        ParamTable<typename B::Params>::infos, B::Params::size,
-                                        collects};
+    static constexpr NodeType node_type{
+        type_id<Output>(), type_id<Chunk>(), ParamTable<typename B::Params>::infos,
+        B::Params::size,   collects,         std::is_copy_constructible_v<Chunk>};
 
 private:
     struct NoContext {
@@ -230,6 +261,18 @@ private:
         return forward;
     }
     template <std::size_t... I>
+    Forward* guarded_forward(std::uint32_t param, Forward* forward,
+                             std::unique_ptr<EdgePredicate> predicate,
+                             std::index_sequence<I...>) const {
+        Forward* guarded = nullptr;
+        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, const auto& slot) {
+            using Element = typename std::remove_cvref_t<decltype(slot)>::Element;
+            if (i == param) guarded = new Guarded<Element>(forward, std::move(predicate));
+        };
+        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
+        return guarded;
+    }
+    template <std::size_t... I>
     bool bind_erased(std::uint32_t param, TypeId given, void* value, std::index_sequence<I...>) {
         bool is_bound_now = false;
         [[maybe_unused]] const auto try_one = [&](std::uint32_t i, auto& slot) {
@@ -254,6 +297,10 @@ private:
     template <std::size_t... I>
     bool has_deferred(std::index_sequence<I...>) const noexcept {
         return (std::get<I>(slots_).deferred() || ...);
+    }
+    template <std::size_t... I>
+    bool is_deferred(std::uint32_t param, std::index_sequence<I...>) const noexcept {
+        return ((param == I && std::get<I>(slots_).deferred()) || ...);
     }
     template <std::size_t... I>
     void release_arguments(std::index_sequence<I...>) noexcept {

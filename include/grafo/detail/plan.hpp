@@ -29,16 +29,116 @@ inline void throw_missing(const NodeCore& node, std::uint32_t param) {
         "spent by the run that moved it)");
 }
 
+[[nodiscard]] inline std::string param_text(const NodeCore& node, std::uint32_t param) {
+    return "parameter " + in_quotes(node.type().params[param].name) + " of node " +
+           in_quotes(node.id);
+}
+
+// An edge may give nothing under these triggers: the parameter must have a value for that.
+inline void check_may_be_empty(const NodeCore& node, const InEdge& edge) {
+    const ParamInfo& info = node.type().params[edge.param];
+    if (!info.pipe && (info.list || info.may_be_empty)) return;
+    throw ForwardingTypeError(
+        param_text(node, edge.param) + " takes " + (info.pipe ? "a stream of " : "") +
+        type_name(info.type) + " from node " + in_quotes(edge.parent->id) +
+        ", but the trigger of the node lets it run without: take a std::optional, a const pointer "
+        "or a list");
+}
+
+// What an attempt moves from is not there for the next one.
+inline void check_retry(const NodeCore& node) {
+    const std::string name = "node " + in_quotes(node.id) + " cannot retry: ";
+    for (std::uint32_t i = 0; i < node.type().param_count; ++i) {
+        const InEdge* edge = node.find_edge(i);
+        const ParamInfo& info = node.type().params[i];
+        if (info.pipe && edge != nullptr) {
+            throw ForwardingTypeError(name + param_text(node, i) +
+                                      " reads a stream, whose chunks come once");
+        }
+        const bool moved = edge != nullptr ? info.single_use || edge->forward->takes()
+                                           : info.single_use && !node.is_deferred(i);
+        if (!moved) continue;
+        throw ForwardingTypeError(name + param_text(node, i) +
+                                  " is move-only and taken by value, so the first attempt would "
+                                  "spend it: take it as a const reference");
+    }
+    if (node.feeds_pipes) {
+        for (const OutEdge& edge : node.out) {
+            if (edge.forward == nullptr || edge.forward->pipe() == nullptr) continue;
+            throw ForwardingTypeError(name + "node " + in_quotes(edge.child->id) +
+                                      " reads its chunks in a pipe, and has those of a failed "
+                                      "attempt already");
+        }
+    }
+}
+
 inline void check_arguments(const NodeCore& node) {
     const std::uint32_t count = node.type().param_count;
     for (std::uint32_t i = 0; i < count; ++i) {
         if (!node.is_bound(i) && node.find_edge(i) == nullptr) throw_missing(node, i);
     }
+    const bool always = node.trigger() == Trigger::all_completed;
     for (const InEdge& edge : node.in) {
-        if (edge.forward == nullptr || edge.parent->collects()) continue;
+        if (edge.forward == nullptr || edge.param == NodeCore::no_param) continue;
+        if (!always) check_may_be_empty(node, edge);
+        if (edge.forward->pipe() != nullptr || edge.parent->collects()) continue;
         throw ForwardingTypeError("node " + in_quotes(edge.parent->id) +
                                   " forwards its chunks to node " + in_quotes(node.id) +
                                   ", but collect(false) keeps none");
+    }
+    if (node.extras != nullptr && node.extras->retry) check_retry(node);
+}
+
+// A reader that also waits for its producer's end would hold that up for ever; so would one that
+// needs what the producer holds.
+inline void check_pipes_of(NodeCore& producer) {
+    std::vector<NodeCore*> readers;
+    for (const OutEdge& edge : producer.out) {
+        if (edge.forward != nullptr && edge.forward->pipe() != nullptr) {
+            readers.push_back(edge.child);
+        }
+    }
+    // Those that hang together with the producer by pipes alone, `piped`, and those that wait for
+    // the end of one of these, `behind`.
+    const std::uint32_t piped = Graph::next_mark();
+    const std::uint32_t behind = Graph::next_mark();
+    struct Step {
+        NodeCore* node;
+        bool waits;
+    };
+    std::vector<Step> steps{{&producer, false}};
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+        const Step step = steps[i];
+        for (const OutEdge& edge : step.node->out) {
+            NodeCore& child = *edge.child;
+            const bool pipe = edge.forward != nullptr && edge.forward->pipe() != nullptr;
+            if (step.waits || !pipe) {
+                if (std::exchange(child.scratch, behind) != behind) steps.push_back({&child, true});
+            } else if (std::exchange(child.mark, piped) != piped) {
+                steps.push_back({&child, false});
+            }
+        }
+    }
+    for (const NodeCore* reader : readers) {
+        if (reader->scratch != behind) continue;
+        throw CycleError("node " + in_quotes(reader->id) + " reads the chunks of node " +
+                         in_quotes(producer.id) +
+                         " in a pipe, and waits for its end by another path: it could never start");
+    }
+    if (!has_limits(producer)) return;
+    for (const Step& step : steps) {
+        const NodeCore& other = *step.node;
+        if (&other == &producer || step.waits || !has_limits(other)) continue;
+        if (producer.extras->limits.shared_with(other.extras->limits) == nullptr) continue;
+        throw Error("nodes " + in_quotes(producer.id) + " and " + in_quotes(other.id) +
+                    " are held together by a pipe and limited by one semaphore: each could wait "
+                    "for the other");
+    }
+}
+
+inline void check_pipes(const std::vector<NodeCore*>& nodes) {
+    for (NodeCore* node : nodes) {
+        if (node->feeds_pipes) check_pipes_of(*node);
     }
 }
 
@@ -104,6 +204,7 @@ inline void make_plan(Plan& plan, const NodeList& given) {
     }
     check_free(made);
     for (const NodeCore* node : made.nodes) check_arguments(*node);
+    check_pipes(made.nodes);
 
     // Starts in connection order: down from the given ones, or up to what a given one needs.
     const std::uint32_t seen = Graph::next_mark();

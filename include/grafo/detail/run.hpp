@@ -12,10 +12,13 @@
 
 #include <grafo/detail/driver.hpp>
 #include <grafo/detail/node_failure.hpp>
+#include <grafo/detail/pipe.hpp>
 #include <grafo/detail/plan.hpp>
+#include <grafo/detail/ready_queue.hpp>
 #include <grafo/detail/rewiring.hpp>
 #include <grafo/detail/run_options.hpp>
 #include <grafo/event.hpp>
+#include <grafo/observer.hpp>
 #include <grafo/run_report.hpp>
 
 // One run of a graph.
@@ -29,27 +32,6 @@
 // the nodes' frames are destroyed; those that something outside still uses keep the run alive until
 // it has let go.
 namespace grafo::detail {
-
-// The list that nodes are in through their `next`.
-class NodeQueue {
-public:
-    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-    void push(NodeCore& node) noexcept {
-        node.next = nullptr;
-        (first_ == nullptr ? first_ : last_->next) = &node;
-        last_ = &node;
-    }
-    [[nodiscard]] NodeCore* front() const noexcept { return first_; }
-    NodeCore* pop() noexcept {
-        NodeCore* node = first_;
-        if (node != nullptr) first_ = node->next;
-        return node;
-    }
-
-private:
-    NodeCore* first_ = nullptr;
-    NodeCore* last_ = nullptr;
-};
 
 class Run;
 
@@ -94,7 +76,8 @@ public:
           core_(LoopAccess::core(loop_)),
           options_(std::move(options)),
           plan_id_(plan.id),
-          stamp_(next_stamp()) {
+          stamp_(next_stamp()),
+          observed_(!options_.observers.empty()) {
         report_->reserve_graphs(plan.graphs);
         for (Graph* graph : plan.graphs) graph->runs.reserve(graph->runs.size() + 1);
         report_->name = options_.name;
@@ -105,6 +88,7 @@ public:
         started_ = loop_.now();
         boundary_ = started_;
         core_.waiting.push_back(*this);
+        for_each_observer([this](Observer& o) { o.run_started(options_.name, started_); });
         for (NodeCore* node : plan.starts) {
             reset(*node);
             make_ready(*node);
@@ -125,19 +109,27 @@ public:
     [[nodiscard]] Event take_event() {
         Record record = std::move(events_.front());
         events_.pop_front();
-        if (record.kind == EventKind::chunk) held_ = record.node;
-        return Event(record.kind, *record.node, record.item, std::move(record.error));
+        if (record.kind != EventKind::chunk) {
+            return Event(record.kind, *record.node, record.delay, std::move(record.error));
+        }
+        held_by_ = record.node;
+        held_ = record.chunk;
+        return Event(*record.node, held_.item);
     }
     // The reader has moved on.
-    void release() {
-        if (NodeCore* node = std::exchange(held_, nullptr); node != nullptr) unpark(*node);
+    void release() noexcept {
+        if (NodeCore* node = std::exchange(held_by_, nullptr); node != nullptr) {
+            moved_on(*node, std::exchange(held_, HeldChunk()));
+        }
     }
 
-    // Nothing more starts; what runs is cancelled, again on each call.
+    // Nothing more starts, but what runs whatever happens; what runs is cancelled, again on each
+    // call, those from the second on.
     void stop() {
         if (ended_) return;
         report_->stopped = true;
         stopping_ = true;
+        ++stops_;
         cancel_active();
         schedule();
     }
@@ -145,9 +137,7 @@ public:
     void cancel_from_outside() {
         cancelled_ = true;
         options_.streaming = false;
-        for (; !events_.empty(); events_.pop_front()) {
-            if (events_.front().kind == EventKind::chunk) unpark(*events_.front().node);
-        }
+        drop_events();
         stop();
     }
     [[nodiscard]] bool cancelled() const noexcept { return cancelled_; }
@@ -174,11 +164,14 @@ public:
     }
     // The holder is gone. May delete this.
     void drop() noexcept {
-        if (!ended_) {
+        if (ended_) {
+            drop_events();
+        } else {
             dropped_ = true;
             Job::unlink();
             WaitList::unlink();
             waiter_ = nullptr;
+            drop_events();
             abandon_all();
             while (NodeCore* node = finished_.pop()) destroy(*node);
             mark_unsettled();
@@ -196,17 +189,47 @@ public:
             return true;
         }
         node.collect_chunk(item);
+        if (Stream* stream = node.stream(); stream != nullptr) return give(node, *stream, item);
         if (options_.streaming) {
-            events_.push_back(Record{EventKind::chunk, &node, item, nullptr});
+            events_.push_back(Record(node, HeldChunk{item, nullptr}));
             park(node);
             wake_reader();
             return true;
         }
-        if (++chunks_in_a_row_ % 256 != 0) return false;
-        park(node);  // lets the loop turn, so that a stop or a timer can reach an endless generator
-        unpark(node);
+        return let_turn(node);
+    }
+
+    // An attempt failed and another will follow.
+    void retrying(NodeCore& node, const std::exception_ptr& error, std::chrono::nanoseconds delay);
+    // The node, which is running, is told as started.
+    void started(NodeCore& node);
+
+    // ---- for those who wait without a place, see slots.hpp ------------------------------------
+
+    bool leave_slot(NodeCore& node) {
+        if (options_.max_concurrency == static_cast<std::size_t>(-1) || dropped_) return false;
+        if (node.need_extras().without_slot++ == 0) {
+            --slots_;
+            schedule();
+        }
         return true;
     }
+    bool take_slot_at_once(NodeCore& node) noexcept {
+        unsigned& waits = node.extras->without_slot;
+        if (waits == 1 && slots_ >= options_.max_concurrency) return false;
+        take_slot_anyway(node);
+        return true;
+    }
+    void stand_in_line(SlotAwaiter& waiter) noexcept {
+        line_.push_back(waiter);
+        schedule();
+    }
+    void take_slot_anyway(NodeCore& node) noexcept {
+        if (--node.extras->without_slot == 0) ++slots_;
+    }
+
+    // A reader has moved on from a chunk of the node.
+    void moved_on(NodeCore& node, const HeldChunk& chunk) noexcept;
 
     // The body, or what drives it, has ended; the frame must not be destroyed yet.
     static void on_done(void* target) noexcept {
@@ -246,6 +269,8 @@ public:
     // ---- for the wiring -----------------------------------------------------------------------
 
     [[nodiscard]] bool has(const NodeCore& node) const noexcept override;
+    [[nodiscard]] bool would_run_again(const NodeCore& parent,
+                                       const NodeCore& child) const noexcept override;
     [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override;
     void before_change(NodeCore& node) override { rewiring_.keep(node); }
     void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
@@ -258,9 +283,15 @@ public:
 
 private:
     struct Record {
+        Record(NodeCore& yielder, HeldChunk yielded)
+            : kind(EventKind::chunk), node(&yielder), chunk(yielded) {}
+        Record(EventKind what, NodeCore& which, std::chrono::nanoseconds pause,
+               std::shared_ptr<const NodeError> why)
+            : kind(what), node(&which), delay(pause), error(std::move(why)) {}
         EventKind kind;
         NodeCore* node;
-        void* item;
+        HeldChunk chunk{};
+        std::chrono::nanoseconds delay{};
         std::shared_ptr<const NodeError> error;
     };
 
@@ -269,14 +300,6 @@ private:
     static std::uint32_t next_stamp() noexcept {
         static std::atomic<std::uint32_t> last{0};
         return last.fetch_add(1, std::memory_order_relaxed) + 1;
-    }
-
-    [[nodiscard]] static bool is_last_parent(const NodeCore& parent,
-                                             const NodeCore& child) noexcept {
-        for (const InEdge& edge : child.in) {
-            if (edge.parent != &parent) return false;
-        }
-        return true;
     }
 
     // ---- the loop of the run ------------------------------------------------------------------
@@ -316,13 +339,19 @@ private:
                 let_finished_go();
                 return false;
             }
+            if (observer_error_ != nullptr) {
+                std::rethrow_exception(std::exchange(observer_error_, nullptr));
+            }
             if (NodeCore* finished = finished_.pop(); finished != nullptr) {
                 finish(*finished);
             } else if (!finished_edges_.empty()) {
                 finish_edge(finished_edges_.front());
             } else if (fatal_ != nullptr) {
                 return end_fatally();
+            } else if (!line_.empty() && slots_ < options_.max_concurrency) {
+                go_on(line_.front());
             } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
+                if (options_.shuffle) ready_.shuffle(*options_.shuffle);
                 // Before the user's code goes on, the reader sees what has happened, if it waits.
                 if (runs_code(*ready_.front()) && wake_reader()) return true;
                 begin(*ready_.pop());
@@ -336,10 +365,7 @@ private:
         return true;
     }
 
-    [[nodiscard]] bool runs_code(const NodeCore& node) const noexcept {
-        return node.phase == Phase::parked ||
-               (node.state == NodeState::ready && !node.blocked && !stopping_);
-    }
+    [[nodiscard]] bool runs_code(const NodeCore& node) const noexcept;
 
     // After the run's own trouble only what waits is ended. True if there is more to do.
     bool end_fatally() {
@@ -368,8 +394,22 @@ private:
 
     void make_ready(NodeCore& node) noexcept;
     void count_down(NodeCore& node) noexcept;
+    void go_on(SlotAwaiter& waiter);
+
+    // An edge of the child was not taken.
+    static void block(NodeCore& child) noexcept { child.blocked = true; }
+    // Do its edges and its trigger let the node run?
+    [[nodiscard]] static bool is_triggered(const NodeCore& node) noexcept;
+    // Does it run although the run is stopping?
+    [[nodiscard]] bool runs_anyway(const NodeCore& node) const noexcept {
+        return stops_ < 2 && node.extras != nullptr && node.extras->trigger == Trigger::all_settled;
+    }
 
     void begin(NodeCore& node);
+    // It will not run, and says why by its state.
+    void begin_in_vain(NodeCore& node);
+    void open_stream(NodeCore& node);
+    static void release_forwards(NodeCore& node) noexcept;
 
     std::coroutine_handle<> start_body(NodeCore& node);
 
@@ -382,17 +422,19 @@ private:
     // The word with which the body ended becomes the node's final state.
     void end_body(NodeCore& node, std::exception_ptr error);
 
-    static std::string timeout_text(const NodeCore& node);
-    static std::string duration_text(std::chrono::nanoseconds d);
-
+    static bool is_failure_of_producer(const NodeCore& node, const NodeError& failure);
+    void fail_with(NodeCore& node, std::exception_ptr error);
     void fail(NodeCore& node);
 
+    static void set_skip_reason(NodeCore& node, std::string why);
     void skip_blocked(NodeCore& node);
 
     // The node's final state: told, counted, and passed on to its children.
     void settle(NodeCore& node, NodeState state);
 
     void deliver(NodeCore& parent, const OutEdge& edge);
+    // Those edges of the child whose parents have settled.
+    void deliver_settled(NodeCore& child);
 
     // False if the edge's transform waits, or has failed the child.
     bool transform(NodeCore& parent, NodeCore& child, Forward& forward);
@@ -404,6 +446,36 @@ private:
 
     // Nests the exception that is being handled.
     static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child);
+
+    // ---- running again ------------------------------------------------------------------------
+
+    // A node that has settled is pending once more, until its parents have settled again and what
+    // reads its former output has as well.
+    void run_again(NodeCore& node);
+    [[nodiscard]] std::vector<NodeCore*> settled_children(const NodeCore& node) const;
+    // Of two edges that fill the same, the one made before gives way to the last.
+    void drop_replaced_edges(NodeCore& node);
+    void forget_end(NodeCore& node) noexcept;
+    // The node has settled: it reads nobody's former output any more.
+    void release_readers(const NodeCore& node) noexcept;
+
+    // ---- streams ------------------------------------------------------------------------------
+
+    // The chunk goes to all of its readers. True: the producer stays suspended at it.
+    bool give(NodeCore& node, Stream& stream, void* item);
+    // Lets the loop turn now and then, so that a stop or a timer can reach an endless generator.
+    bool let_turn(NodeCore& node) {
+        if (++chunks_in_a_row_ % 256 != 0) return false;
+        park(node);
+        unpark(node);
+        return true;
+    }
+    void drop_events() noexcept {
+        for (; !events_.empty(); events_.pop_front()) {
+            const Record& record = events_.front();
+            if (record.kind == EventKind::chunk) moved_on(*record.node, record.chunk);
+        }
+    }
 
     // ---- waiting nodes ------------------------------------------------------------------------
 
@@ -441,22 +513,46 @@ private:
         executing_ = nullptr;
     }
 
+    void cancel(NodeCore& node) {
+        if (runs_anyway(node)) return;
+        node.stop_asked = true;
+        node.cancel();
+    }
     void cancel_active() {
-        if (executing_ != nullptr) executing_->cancel();
+        if (executing_ != nullptr) cancel(*executing_);
         for (std::size_t i = 0; i < active_.size(); ++i) {
-            if (active_[i] != executing_) active_[i]->cancel();
+            if (active_[i] != executing_) cancel(*active_[i]);
         }
-        edge_tasks_.for_each([](EdgeTask& task) { task.cancel(); });
+        edge_tasks_.for_each([this](EdgeTask& task) {
+            if (!runs_anyway(task.child)) task.cancel();
+        });
     }
 
     // ---- telling ------------------------------------------------------------------------------
+
+    void set_state(NodeCore& node, NodeState state) {
+        const NodeState before = std::exchange(node.state, state);
+        if (observed_) observe(node, before, nullptr);
+    }
+    void observe(NodeCore& node, NodeState before, const NodeError* error);
+    // What they throw comes out where the run can deal with it.
+    template <class Call>
+    void for_each_observer(Call&& call) noexcept {
+        for (Observer* observer : options_.observers) {
+            try {
+                call(*observer);
+            } catch (...) {
+                if (observer_error_ == nullptr) observer_error_ = std::current_exception();
+            }
+        }
+    }
 
     void tell(EventKind kind, NodeCore& node) {
         std::shared_ptr<const NodeError> error;
         if (kind == EventKind::failed) {
             error = std::make_shared<const NodeError>(report_->errors->back());
         }
-        events_.push_back(Record{kind, &node, nullptr, std::move(error)});
+        events_.push_back(Record(kind, node, std::chrono::nanoseconds(0), std::move(error)));
     }
     void record(std::vector<NodeCore*>& list, EventKind kind, NodeCore& node) {
         list.push_back(&node);
@@ -511,22 +607,26 @@ private:
     std::uint32_t stamp_;
     std::uint32_t references_ = 1;
     bool pumping_ = false;
+    bool observed_ = false;
     bool stopping_ = false;   // nothing more starts
+    unsigned stops_ = 0;      // how often it was asked for
     bool cancelled_ = false;  // the awaiting coroutine was cancelled
     bool ended_ = false;
     bool dropped_ = false;  // the holder is gone
     bool frozen_ = false;   // the holder will be gone once nothing here is busy
     bool left_ = false;     // the graph is free again
     bool boundary_known_ = true;
-    NodeQueue ready_;
+    ReadyQueue ready_;
+    LinkList<SlotAwaiter> line_;  // started nodes that wait for a place again
     NodeQueue finished_;
     std::uint32_t settled_ = 0;
     std::size_t slots_ = 0;  // nodes that count against max_concurrency
     unsigned chunks_in_a_row_ = 0;
     NodeCore* executing_ = nullptr;  // its first stretch, or the one after a chunk
     bool transforming_ = false;      // in the plain transform of an edge
-    NodeCore* held_ = nullptr;       // whose chunk the reader holds
-    NodeCore* settling_ = nullptr;   // whose edges are being delivered, from cursor_ to end_
+    NodeCore* held_by_ = nullptr;    // whose chunk the reader holds
+    HeldChunk held_;
+    NodeCore* settling_ = nullptr;  // whose edges are being delivered, from cursor_ to end_
     std::uint32_t cursor_ = 0;
     std::uint32_t end_ = 0;
     std::vector<NodeCore*> active_;  // started, and waiting
@@ -537,6 +637,16 @@ private:
     Context* awaiting_ = nullptr;  // its context, also when it has been woken already
     std::exception_ptr fatal_;
     Rewiring rewiring_;
+    // A node that will run again, and those that still read its former output.
+    struct Readers {
+        NodeCore* read;
+        std::vector<const NodeCore*> readers;
+    };
+    std::vector<Readers> readers_;
+    std::vector<NodeCore*> ran_again_;
+    std::vector<std::pair<const NodeCore*, const NodeCore*>> loops_;  // edges that closed one
+    std::vector<NodeCore*> streaming_;  // producers whose chunks go through pipes
+    std::exception_ptr observer_error_;
     EventLoop::TimePoint started_{};
     EventLoop::TimePoint boundary_{};
     std::shared_ptr<ReportData> report_ = std::make_shared<ReportData>();

@@ -18,15 +18,26 @@ inline void Run::end() {
         if (!finished_.empty()) return schedule_again();
     }
     ended_ = true;
-    report_->elapsed = loop_.now() - started_;
+    const EventLoop::TimePoint now = loop_.now();
+    report_->elapsed = now - started_;
     leave();
+    for_each_observer([&](Observer& o) { o.run_ended(RunReport(report_), now); });
+    if (observer_error_ != nullptr && fatal_ == nullptr) fatal_ = std::move(observer_error_);
     if (waiter_ != nullptr) core_.make_ready(*std::exchange(waiter_, nullptr));
 }
 
 inline void Run::fail_stuck() {
-    for (NodeCore* node : rewiring_.joined_or_rewired()) {
+    std::vector<NodeCore*> suspects = rewiring_.joined_or_rewired();
+    if (!ran_again_.empty()) {  // then it may be any that waits for one of them
+        for (const GraphPin& pin : report_->pins) {
+            suspects.insert(suspects.end(), pin.graph().nodes.begin(), pin.graph().nodes.end());
+        }
+    }
+    for (NodeCore* node : suspects) {
         if (!has(*node) || is_settled(*node) || node->phase != Phase::idle) continue;
         touch(*node);
+        if (node->error != nullptr) continue;
+        node->held_back = false;
         node->error = std::make_exception_ptr(
             CycleError("node " + in_quotes(node->id) +
                        " waits for itself: the edges made during the run form a cycle"));
@@ -70,6 +81,10 @@ inline void Run::abandon_all() noexcept {
         }
     });
     while (!finished_edges_.empty()) delete &finished_edges_.front();
+    for (NodeCore* node : streaming_) {
+        for (PipeEnd* end : node->stream()->ends) end->leave();
+        node->stream()->ends.clear();
+    }
 }
 
 inline void Run::abandon(NodeCore& node) noexcept {

@@ -32,6 +32,8 @@ inline void Run::reset(NodeCore& node) {
     node.phase = Phase::idle;
     node.queued = false;
     node.blocked = false;
+    node.held_back = false;
+    node.stop_asked = false;
     node.called = false;
     node.output_moved = false;
     node.timed_out = TimedOut::no;
@@ -41,9 +43,12 @@ inline void Run::reset(NodeCore& node) {
     node.runtime = {};
     if (node.has_output) node.clear_output();
     if (node.error != nullptr) node.error = nullptr;
-    if (node.extras != nullptr) {
-        node.extras->skip_reason.clear();
-        node.extras->attempts = 0;
+    if (Extras* extras = node.extras.get(); extras != nullptr) {
+        extras->skip_reason.clear();
+        extras->attempts = 0;
+        extras->again = 0;
+        extras->without_slot = 0;
+        if (extras->stream != nullptr) extras->stream->open = false;
     }
 }
 
@@ -52,13 +57,33 @@ inline bool Run::is_settled(const NodeCore& node) const noexcept {
 }
 
 inline void Run::make_ready(NodeCore& node) noexcept {
-    if (node.phase != Phase::idle || node.state != NodeState::pending) return;
-    node.state = NodeState::ready;
+    if (node.phase != Phase::idle || node.state != NodeState::pending || node.held_back) return;
+    set_state(node, NodeState::ready);
     if (!std::exchange(node.queued, true)) ready_.push(node);
 }
 
 inline void Run::count_down(NodeCore& node) noexcept {
     if (--node.pending == 0) make_ready(node);
+}
+
+inline bool Run::is_triggered(const NodeCore& node) noexcept {
+    if (node.in.empty()) return false;  // it was cut off
+    const Trigger trigger = node.trigger();
+    if (trigger == Trigger::all_settled) return true;
+    bool all = true;
+    bool any = false;
+    for (const InEdge& edge : node.in) {
+        const bool taken = is_taken(edge);
+        all = all && taken;
+        any = any || taken;
+    }
+    return trigger == Trigger::any_completed ? any : all;
+}
+
+inline bool Run::runs_code(const NodeCore& node) const noexcept {
+    if (node.phase == Phase::parked) return true;
+    if (node.state != NodeState::ready || (node.blocked && !is_triggered(node))) return false;
+    return !stopping_ || runs_anyway(node);
 }
 
 inline void Run::begin(NodeCore& node) {
@@ -67,26 +92,21 @@ inline void Run::begin(NodeCore& node) {
         resume_parked(node);
         return;
     }
-    if (node.state != NodeState::ready) return;  // an edge was added meanwhile
-    if (node.blocked) {
-        skip_blocked(node);
-        return;
-    }
-    if (stopping_) {
-        settle(node, NodeState::cancelled);
+    if (node.state != NodeState::ready || node.phase != Phase::idle) return;  // an edge was added
+    if (!runs_code(node)) {
+        begin_in_vain(node);
         return;
     }
     if (active_.size() == active_.capacity()) active_.reserve(active_.size() * 2 + 16);
-    if (options_.streaming) tell(EventKind::started, node);
-    node.state = NodeState::running;
+    if (node.has_output) node.clear_output();  // of the lap before
     node.phase = Phase::body;
     node.running = true;
     node.called = !node.needs_driver;  // else when its callbacks have let it begin
-    if (options_.timing) node.runtime = boundary().time_since_epoch();
     ++slots_;
     executing_ = &node;
     std::coroutine_handle<> body;
     try {
+        if (!has_limits(node)) started(node);
         if (rewiring_.any()) check_arguments(node);
         body = start_body(node);
     } catch (...) {
@@ -103,6 +123,29 @@ inline void Run::begin(NodeCore& node) {
     core_.resume(body);
     executing_ = nullptr;
     if (node.phase != Phase::finished && !dropped_) activate(node);
+}
+
+inline void Run::begin_in_vain(NodeCore& node) {
+    node.clear_output();
+    if (node.blocked && !is_triggered(node)) {
+        skip_blocked(node);
+    } else {
+        settle(node, NodeState::cancelled);
+    }
+}
+
+inline void Run::started(NodeCore& node) {
+    if (options_.timing) node.runtime = boundary().time_since_epoch();
+    if (options_.streaming) tell(EventKind::started, node);
+    set_state(node, NodeState::running);
+    if (node.feeds_pipes) open_stream(node);
+}
+
+inline void Run::go_on(SlotAwaiter& waiter) {
+    take_slot_anyway(waiter.node());
+    boundary_known_ = false;
+    waiter.unlink();
+    Waiter::resume(waiter);
 }
 
 inline std::coroutine_handle<> Run::start_body(NodeCore& node) {
@@ -147,18 +190,24 @@ inline void Run::finish(NodeCore& node) {
     end_body(node, std::move(error));
 }
 
+// What the edges keep for the node: what transforms made, chunks that it has not read.
+inline void Run::release_forwards(NodeCore& node) noexcept {
+    if (!node.owns_forwards) return;
+    for (const InEdge& edge : node.in) {
+        if (edge.forward != nullptr && edge.forward->owned()) edge.forward->reset();
+    }
+}
+
 inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     node.phase = Phase::idle;
     node.running = false;
     --slots_;
-    if (options_.timing) node.runtime = boundary().time_since_epoch() - node.runtime;
-    node.release_arguments();
-    if (node.owns_forwards) {
-        for (const InEdge& edge : node.in) {
-            if (edge.forward != nullptr && edge.forward->owned()) edge.forward->reset();
-        }
+    if (options_.timing && node.state != NodeState::ready) {  // it was started
+        node.runtime = boundary().time_since_epoch() - node.runtime;
     }
+    node.release_arguments();
     if (fatal_ != nullptr) {
+        release_forwards(node);
         node.clear_output();
         node.state = NodeState::cancelled;
         return;
@@ -173,13 +222,15 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
         try {
             std::rethrow_exception(error);
         } catch (const Skip& skip) {
-            node.need_extras().skip_reason = skip.why();
+            set_skip_reason(node, skip.why());
             state = NodeState::skipped;
         } catch (const Cancelled&) {
+        } catch (const NodeError& failure) {
+            if (!is_failure_of_producer(node, failure)) return fail_with(node, std::move(error));
+            set_skip_reason(node, "its producer " + in_quotes(failure.node().id()) + " failed");
+            state = NodeState::skipped;
         } catch (...) {
-            node.error = without_handle(std::move(error));
-            fail(node);
-            return;
+            return fail_with(node, std::move(error));
         }
     }
     if (node.timed_out != TimedOut::no) {
@@ -190,24 +241,31 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     }
 }
 
-inline std::string Run::timeout_text(const NodeCore& node) {
+inline void tell_started(NodeCore& node) { node.run->started(node); }
+
+inline std::string timeout_text(const NodeCore& node) {
     const bool total = node.timed_out == TimedOut::total;
     const auto limit = total ? node.extras->total_timeout : node.extras->timeout;
     return "node " + in_quotes(node.id) + " did not end within " + duration_text(limit) +
            (total ? " (total_timeout)" : " (timeout)");
 }
 
-inline std::string Run::duration_text(std::chrono::nanoseconds d) {
-    using namespace std::chrono;
-    const auto in = [](auto count, const char* unit) { return std::to_string(count) + unit; };
-    if (d % 1s == 0ns) return in(d / 1s, " s");
-    if (d % 1ms == 0ns) return in(d / 1ms, " ms");
-    if (d % 1us == 0ns) return in(d / 1us, " us");
-    return in(d.count(), " ns");
+// Did the node let pass what came out of a pipe?
+inline bool Run::is_failure_of_producer(const NodeCore& node, const NodeError& failure) {
+    const AnyNode failed = failure.node();
+    for (const InEdge& edge : node.in) {
+        if (edge.parent != failed.core() || edge.forward == nullptr) continue;
+        if (edge.forward->pipe() != nullptr) return edge.parent->state == NodeState::failed;
+    }
+    return false;
+}
+
+inline void Run::fail_with(NodeCore& node, std::exception_ptr error) {
+    node.error = without_handle(std::move(error));
+    fail(node);
 }
 
 inline void Run::fail(NodeCore& node) {
-    node.state = NodeState::failed;
     report_->errors->push_back(make_node_error(node));
     settle(node, NodeState::failed);
     if (options_.policy == ErrorPolicy::fail_fast && !stopping_) {
@@ -216,22 +274,42 @@ inline void Run::fail(NodeCore& node) {
     }
 }
 
+inline void Run::set_skip_reason(NodeCore& node, std::string why) {
+    Extras& extras = node.need_extras();
+    extras.skip_reason = std::move(why);
+    extras.skip_cause = 0;
+}
+
+// The parent, and what was the first cause of it: a reason as long as the path would take
+// quadratic time.
 inline void Run::skip_blocked(NodeCore& node) {
-    if (node.in.empty()) {
-        node.need_extras().skip_reason = "it was disconnected from its parents";
-    }
+    Extras& extras = node.need_extras();
+    extras.skip_reason = "it was disconnected from its parents";
+    extras.skip_cause = 0;
     for (const InEdge& edge : node.in) {
-        if (edge.parent->state == NodeState::completed) continue;
-        node.need_extras().skip_reason = "parent " + in_quotes(edge.parent->id) + " " +
-                                         (edge.parent->state == NodeState::failed ? "" : "was ") +
-                                         state_name(edge.parent->state);
+        if (is_taken(edge)) continue;
+        const NodeCore& parent = *edge.parent;
+        if (parent.state == NodeState::completed) {
+            extras.skip_reason =
+                "the condition of the edge from " + in_quotes(parent.id) + " was not met";
+            break;
+        }
+        extras.skip_reason = "parent " + in_quotes(parent.id) + " " +
+                             (parent.state == NodeState::failed ? "" : "was ") +
+                             state_name(parent.state);
+        if (parent.state == NodeState::skipped && !parent.extras->skip_reason.empty()) {
+            extras.skip_reason += ": ";
+            extras.skip_cause = extras.skip_reason.size();
+            extras.skip_reason.append(parent.extras->skip_reason, parent.extras->skip_cause);
+        }
         break;
     }
     settle(node, NodeState::skipped);
 }
 
 inline void Run::settle(NodeCore& node, NodeState state) {
-    node.state = state;
+    release_forwards(node);
+    set_state(node, state);
     node.pending = ++settled_;
     switch (state) {
         case NodeState::completed: record(report_->completed, EventKind::completed, node); break;
@@ -239,6 +317,8 @@ inline void Run::settle(NodeCore& node, NodeState state) {
         case NodeState::skipped: record(report_->skipped, EventKind::skipped, node); break;
         default: record(report_->cancelled, EventKind::cancelled, node); break;
     }
+    std::vector<NodeCore*> again;
+    if (state == NodeState::completed && node.runs_again()) again = settled_children(node);
     settling_ = &node;
     end_ = node.out.size();
     for (cursor_ = 0; cursor_ < end_ && !dropped_ && !frozen_;) {
@@ -246,15 +326,26 @@ inline void Run::settle(NodeCore& node, NodeState state) {
         deliver(node, node.out[at]);
     }
     settling_ = nullptr;
+    if (!readers_.empty()) release_readers(node);
+    for (NodeCore* child : again) {
+        if (!stopping_ && is_settled(*child)) run_again(*child);
+    }
 }
 
 inline void Run::deliver(NodeCore& parent, const OutEdge& edge) {
     NodeCore& child = *edge.child;
-    if (!touch(child) || is_settled(child)) return;
+    if (!touch(child)) return;
+    Forward* const forward = edge.forward;
+    if (forward != nullptr && forward->pipe() != nullptr && parent.stream()->open) {
+        forward->pipe()->finish();  // it was counted down when the parent began
+        return;
+    }
+    if (is_settled(child)) return;
     if (parent.state != NodeState::completed) {
-        child.blocked = true;
-    } else if (edge.forward != nullptr && !stopping_) {
-        if (!transform(parent, child, *edge.forward)) return;
+        block(child);
+    } else if (forward != nullptr && (!stopping_ || runs_anyway(child))) {
+        if (!transform(parent, child, *forward)) return;
+        if (!forward->taken) block(child);
     }
     count_down(child);
 }
@@ -282,14 +373,17 @@ inline void Run::finish_edge(EdgeTask& finished) {
     task->unlink();
     if (task->removed) return;
     std::exception_ptr error = task->error();
+    if (is_settled(task->child)) return;
     if (error == nullptr) {
+        if (!task->forward.taken) block(task->child);
         count_down(task->child);
         return;
     }
     try {
         std::rethrow_exception(error);
     } catch (const Cancelled&) {
-        count_down(task->child);  // the run is stopping: the child will be cancelled
+        if (!stopping_) block(task->child);  // else it will be cancelled
+        count_down(task->child);
     } catch (...) {
         fail_edge(task->parent, task->child, std::move(error));
     }
@@ -297,7 +391,7 @@ inline void Run::finish_edge(EdgeTask& finished) {
 
 inline void Run::fail_edge(const NodeCore& parent, NodeCore& child, std::exception_ptr cause) {
     count_down_silently(child);
-    if (child.phase != Phase::idle || child.error != nullptr) return;
+    if (child.phase != Phase::idle || child.error != nullptr || is_settled(child)) return;
     try {
         std::rethrow_exception(std::move(cause));
     } catch (...) {

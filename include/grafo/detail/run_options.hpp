@@ -1,8 +1,13 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace grafo {
+
+class Observer;
 
 /// What a run does when a node fails.
 enum class ErrorPolicy : unsigned char {
@@ -18,6 +23,8 @@ struct RunOptions {
     std::size_t max_concurrency = static_cast<std::size_t>(-1);
     bool timing = true;
     bool streaming = false;
+    std::vector<Observer*> observers;
+    std::optional<std::uint64_t> shuffle;  // the seed of a random order of ready nodes
 };
 
 }  // namespace detail

@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -18,6 +19,10 @@ inline const SmallVector<InEdge>* Run::original_edges(const NodeCore& node) cons
     return rewiring_.original(node);
 }
 
+inline bool Run::would_run_again(const NodeCore& parent, const NodeCore& child) const noexcept {
+    return has(child) && is_settled(child) && parent.phase != Phase::idle && !stopping_;
+}
+
 inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     NodeCore& child = *edge.child;
     if (!has(child)) {
@@ -25,10 +30,18 @@ inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
         return;
     }
     if (!has(parent)) join(parent);
-    if (!touch_without_last(child) || is_settled(child)) return;
-    if (is_last_parent(parent, child)) child.blocked = false;
+    if (!touch_without_last(child)) return;
+    if (is_settled(child)) {
+        if (!would_run_again(parent, child)) return;
+        const std::pair<const NodeCore*, const NodeCore*> pair(&parent, &child);
+        if (std::find(loops_.begin(), loops_.end(), pair) == loops_.end()) loops_.push_back(pair);
+        drop_replaced_edges(child);
+        run_again(child);
+        schedule();
+        return;
+    }
     ++child.pending;
-    if (child.state == NodeState::ready) child.state = NodeState::pending;
+    if (child.state == NodeState::ready) set_state(child, NodeState::pending);
     if (is_settled(parent)) deliver(parent, edge);
     schedule();
 }
@@ -42,7 +55,11 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
         if (position < cursor_) --cursor_;
         if (position < end_) --end_;
     }
-    if (const Forward* forward = parent.out[position].forward; forward != nullptr) {
+    Forward* const forward = parent.out[position].forward;
+    if (forward != nullptr && forward->pipe() != nullptr) {
+        delivered = parent.stamp == stamp_ && parent.stream()->open;
+        forward->pipe()->leave();
+    } else if (forward != nullptr) {
         edge_tasks_.for_each([&](EdgeTask& task) {
             if (&task.forward != forward || task.removed) return;
             task.removed = true;
@@ -51,7 +68,7 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
         });
     }
     if (!is_settled(child)) {
-        if (is_last_parent(parent, child)) child.blocked = true;  // cut off: it will be skipped
+        block(child);  // cut off from its last parent it will be skipped
         if (!delivered) count_down(child);
     }
     schedule();
@@ -80,16 +97,24 @@ inline void Run::join(NodeCore& first) {
     for (NodeCore* node : joined) reset(*node);
     for (NodeCore* node : joined) {
         if (node->in.empty()) make_ready(*node);
-        const std::uint32_t mark = Graph::next_mark();
-        for (std::uint32_t i = 0; i < node->in.size(); ++i) {
-            NodeCore& parent = *node->in[i].parent;
-            if (!is_settled(parent) || std::exchange(parent.mark, mark) == mark) continue;
-            for (std::uint32_t k = 0; k < parent.out.size(); ++k) {
-                if (parent.out[k].child == node) deliver(parent, parent.out[k]);
-            }
-        }
+        deliver_settled(*node);
     }
     schedule();
+}
+
+inline void Run::deliver_settled(NodeCore& child) {
+    std::vector<NodeCore*> parents;  // a transform may change the edges
+    for (const InEdge& edge : child.in) {
+        if (!is_settled(*edge.parent)) continue;
+        if (std::find(parents.begin(), parents.end(), edge.parent) == parents.end()) {
+            parents.push_back(edge.parent);
+        }
+    }
+    for (NodeCore* parent : parents) {
+        for (std::uint32_t k = 0; k < parent->out.size(); ++k) {
+            if (parent->out[k].child == &child) deliver(*parent, OutEdge(parent->out[k]));
+        }
+    }
 }
 
 }  // namespace grafo::detail

@@ -7,6 +7,7 @@
 
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/pipe.hpp>
 #include <grafo/detail/signature.hpp>
 
 namespace grafo::detail {
@@ -88,6 +89,9 @@ public:
     P get(NodeCore& node, std::uint32_t index) {
         if (const InEdge* edge = node.find_edge(index); edge != nullptr) {
             auto& forward = static_cast<ForwardTo<Value>&>(*edge->forward);
+            if constexpr (MayBeEmpty<Value>::value) {
+                if (!is_taken(*edge)) return nothing();
+            }
             if constexpr (by_reference) {
                 return forward.view(*edge->parent);
             } else {
@@ -112,6 +116,16 @@ public:
     }
 
 private:
+    // What an edge gives that was not taken.
+    static P nothing() noexcept {
+        if constexpr (by_reference) {
+            static const Value empty{};
+            return empty;
+        } else {
+            return Value{};
+        }
+    }
+
     std::optional<Value> value_;
     std::unique_ptr<Deferred<Value>> deferred_;
 };
@@ -136,6 +150,7 @@ public:
         for (std::uint32_t i = 0; i < node.in.size(); ++i) {
             const InEdge edge = node.in[i];
             if (edge.forward == nullptr || edge.param != index) continue;
+            if (edge.forward->pipe() == nullptr && !is_taken(edge)) continue;
             values.push_back(static_cast<ForwardTo<Element>&>(*edge.forward).get(*edge.parent));
         }
         if constexpr (std::is_reference_v<P>) {

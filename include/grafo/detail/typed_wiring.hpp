@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <grafo/arguments.hpp>
+#include <grafo/conditions.hpp>
 #include <grafo/detail/build.hpp>
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/inspect.hpp>
@@ -20,17 +21,23 @@ class Node;
 
 namespace detail {
 
-// The output type of a handle that does not know it.
+// The output type, or the chunk type, of a handle that does not know it.
 struct Unknown {};
+
+template <class Sig>
+using ChunkOfSig =
+    std::conditional_t<std::is_same_v<Sig, Erased>, Unknown, typename Sig::ChunkType>;
 
 template <class C>
 struct HandleTraits {
     using Output = Unknown;
+    using Chunk = Unknown;
     using Sig = Erased;
 };
 template <class T, class S>
 struct HandleTraits<Node<T, S>> {
     using Output = T;
+    using Chunk = ChunkOfSig<S>;
     using Sig = S;
 };
 template <class C>
@@ -40,20 +47,29 @@ using ChildOf = typename HandleTraits<C>::Sig;
                                           const NodeCore& child, std::uint32_t param) {
     const ParamInfo& info = child.type().params[param];
     const std::string name(info.name);
-    std::string what = "node " + in_quotes(parent.id) + " gives " + type_name(given) + ", but ";
-    what += info.list ? "an element of list parameter " : "parameter ";
-    what += in_quotes(name) + " of node " + in_quotes(child.id) + " takes " + type_name(info.type);
+    std::string what = "node " + in_quotes(parent.id) + (info.pipe ? " yields " : " gives ");
+    what += info.pipe && given == type_id<void>() ? "no chunks" : type_name(given);
+    what += info.list ? ", but an element of list parameter " : ", but parameter ";
+    what += in_quotes(name) + " of node " + in_quotes(child.id) +
+            (info.pipe ? " reads a stream of " : " takes ") + type_name(info.type);
     what +=
         "; between nodes whose types are known only at run time they must be the same: forward ";
     what += "what a transform makes of it, connect(child, \"" + name + "\"_a = transform)";
     throw ForwardingTypeError(what);
 }
 
+// What an edge carries into the parameter: the parent's output, or its chunks.
+[[nodiscard]] inline TypeId given_type(const NodeCore& parent, const NodeCore& child,
+                                       std::uint32_t param) noexcept {
+    return child.type().params[param].pipe ? parent.type().chunk : parent.type().output;
+}
+
 [[nodiscard]] inline Forward* need_erased_forward(const NodeCore& parent, const NodeCore& child,
                                                   std::uint32_t param) {
-    check_fillable(child, param);
-    Forward* forward = child.erased_forward(param, parent.type().output);
-    if (forward == nullptr) throw_type_error(parent, parent.type().output, child, param);
+    check_fillable(parent, child, param);
+    const TypeId given = given_type(parent, child, param);
+    Forward* forward = child.erased_forward(param, given);
+    if (forward == nullptr) throw_type_error(parent, given, child, param);
     return forward;
 }
 
@@ -76,66 +92,157 @@ struct TransformCall<F, T> {
 template <class F, class T>
 using TransformResult = typename TransformCall<F, T>::type;
 
-// connect(child, how) from a parent that gives T (or Unknown) to a child of signature Sig.
-template <class T, class Sig>
+// How a whole output, or a stream of chunks, goes into a parameter.
+enum class WholeFit : unsigned char { fits, at_run_time, nothing, no_chunks, wrong };
+
+template <class T, class C, class SlotType>
+constexpr WholeFit whole_fit() {
+    using Element = typename SlotType::Element;
+    if constexpr (PipeTraits<Element>::is_pipe) {
+        if constexpr (std::is_same_v<C, Unknown>) {
+            return WholeFit::at_run_time;
+        } else if constexpr (std::is_void_v<C>) {
+            return WholeFit::no_chunks;
+        } else {
+            return pipeable<C, typename PipeTraits<Element>::Item> ? WholeFit::fits
+                                                                   : WholeFit::no_chunks;
+        }
+    } else if constexpr (std::is_same_v<T, Unknown>) {
+        return WholeFit::at_run_time;
+    } else if constexpr (std::is_void_v<T>) {
+        return WholeFit::nothing;
+    } else {
+        return forwardable<T, Element> ? WholeFit::fits : WholeFit::wrong;
+    }
+}
+
+template <class T, class C, class SlotType>
+[[nodiscard]] Forward* make_whole() {
+    using Element = typename SlotType::Element;
+    if constexpr (PipeTraits<Element>::is_pipe) {
+        return new Pipe<C, Element>(NoMap());
+    } else {
+        return make_forward<T, Element, SlotType::by_reference>();
+    }
+}
+
+// A transform of the output, or of each chunk; null, and a sentence, where it does not fit.
+template <class T, class C, class Element, class F>
+[[nodiscard]] Forward* make_mapped(F&& f) {
+    constexpr bool pipe = PipeTraits<Element>::is_pipe;
+    using From = std::conditional_t<pipe, C, T>;
+    constexpr bool known = !std::is_same_v<From, Unknown>;
+    static_assert(known,
+                  "grafo: a transform needs a parent whose output type is known: convert the "
+                  "AnyNode to a Node<T> first (a pipe: keep the type that Node{…} deduced)");
+    static_assert(!pipe || !std::is_void_v<From>,
+                  "grafo: the parameter reads a stream, but the parent yields no chunks");
+    if constexpr (known && !(pipe && std::is_void_v<From>)) {
+        using Result = TransformResult<F, From>;
+        constexpr bool fits = !std::is_same_v<Result, NotCallable>;
+        static_assert(fits, "grafo: the transform cannot be called with the parent's output");
+        if constexpr (fits) {
+            using Made = std::remove_cvref_t<awaited_t<Result>>;
+            using Wanted = std::conditional_t<pipe, typename PipeTraits<Element>::Item, Element>;
+            static_assert(!std::is_void_v<Made>, "grafo: the transform gives nothing to forward");
+            constexpr bool converts = std::is_convertible_v<Made, Wanted>;
+            static_assert(converts || std::is_void_v<Made>,
+                          "grafo: what the transform gives does not convert to the parameter's "
+                          "type");
+            if constexpr (converts && pipe) {
+                return new Pipe<C, Element, F>(std::move(f));
+            } else if constexpr (converts) {
+                return new Transform<T, F, Element>(std::move(f));
+            }
+        }
+    }
+    return nullptr;
+}
+
+using Guard =
+    std::unique_ptr<EdgePredicate>;  // null: the edge is taken whenever the parent completes
+
+// The predicate of `when(p)` on an edge from a parent that gives T.
+template <class T, class P>
+[[nodiscard]] Guard make_guard(When<P>&& when) {
+    constexpr bool plain = std::is_invocable_v<P&>;
+    static_assert(plain || !std::is_same_v<T, Unknown>,
+                  "grafo: a predicate that takes the output needs a parent whose output type is "
+                  "known: convert the AnyNode to a Node<T> first");
+    using Result = TransformResult<P, std::conditional_t<plain, void, T>>;
+    constexpr bool fits = !std::is_same_v<Result, NotCallable>;
+    static_assert(fits || std::is_same_v<T, Unknown>,
+                  "grafo: the predicate of when cannot be called with the parent's output");
+    if constexpr (fits) {
+        constexpr bool answers = std::is_constructible_v<bool, awaited_t<Result>>;
+        static_assert(answers, "grafo: the predicate of when gives a bool, or an awaitable of one");
+        if constexpr (answers) {
+            return std::make_unique<EdgePredicateOf<T, P>>(std::move(when.predicate));
+        }
+    }
+    return nullptr;
+}
+
+// connect(child, how) from a parent that gives T, or chunks of type C (both may be Unknown), to a
+// child of signature Sig.
+template <class T, class C, class Sig>
 struct TypedWiring {
     static constexpr bool typed_parent = !std::is_same_v<T, Unknown>;
     static constexpr bool typed_child = !std::is_same_v<Sig, Erased>;
     using Params = typename Sig::Params;
 
-    static void connect(NodeCore& parent, NodeCore& child) {
-        connect_nodes(parent, child, ForwardOwner(nullptr), NodeCore::no_param);
+    static void connect(NodeCore& parent, NodeCore& child, Guard guard) {
+        Forward* order = guard != nullptr ? new GuardedOrder(nullptr, std::move(guard)) : nullptr;
+        connect_nodes(parent, child, ForwardOwner(order), NodeCore::no_param);
     }
 
     template <FixedString Name>
-    static void connect(NodeCore& parent, NodeCore& child, Arg<Name>) {
-        connect_whole<Name>(parent, child);
+    static void connect(NodeCore& parent, NodeCore& child, Guard guard, Arg<Name>) {
+        connect_whole<Name>(parent, child, std::move(guard));
     }
     template <FixedString Name>
-    static void connect(NodeCore& parent, NodeCore& child, Args<Name>) {
-        connect_whole<Name>(parent, child);
+    static void connect(NodeCore& parent, NodeCore& child, Guard guard, Args<Name>) {
+        connect_whole<Name>(parent, child, std::move(guard));
     }
 
     template <FixedString Name, class F>
-    static void connect(NodeCore& parent, NodeCore& child, BoundArg<Name, F> transform) {
-        static_assert(typed_parent,
-                      "grafo: a transform needs a parent whose output type is known: convert the "
-                      "AnyNode to a Node<T> first");
-        using Result = TransformResult<F, T>;
-        constexpr bool fits = !std::is_same_v<Result, NotCallable>;
-        static_assert(fits, "grafo: the transform cannot be called with the parent's output");
-        if constexpr (typed_parent && fits) {
-            using Made = std::remove_cvref_t<awaited_t<Result>>;
-            static_assert(!std::is_void_v<Made>, "grafo: the transform gives nothing to forward");
-            if constexpr (typed_child) {
-                constexpr std::size_t index = need_index<Name>();
-                if constexpr (index < Params::size) {
-                    using Element = typename SlotOf<type_at_t<index, Params>>::Element;
-                    static_assert(std::is_convertible_v<Made, Element>,
-                                  "grafo: what the transform gives does not convert to the "
-                                  "parameter's type");
-                    if constexpr (std::is_convertible_v<Made, Element>) {
-                        connect_transform<F, Element>(parent, child, index,
-                                                      std::move(transform.value));
-                    }
-                }
-            } else {
+    static void connect(NodeCore& parent, NodeCore& child, Guard guard,
+                        BoundArg<Name, F> transform) {
+        if constexpr (typed_child) {
+            constexpr std::size_t index = need_index<Name>();
+            if constexpr (index < Params::size) {
+                using Element = typename SlotOf<type_at_t<index, Params>>::Element;
+                link(parent, child, index, std::move(guard),
+                     make_mapped<T, C, Element>(std::move(transform.value)));
+            }
+        } else {
+            static_assert(typed_parent,
+                          "grafo: a transform needs a parent whose output type is known: convert "
+                          "the AnyNode to a Node<T> first");
+            using Result = TransformResult<F, T>;
+            constexpr bool fits = !std::is_same_v<Result, NotCallable>;
+            static_assert(fits, "grafo: the transform cannot be called with the parent's output");
+            if constexpr (typed_parent && fits) {
+                using Made = std::remove_cvref_t<awaited_t<Result>>;
+                static_assert(!std::is_void_v<Made>,
+                              "grafo: the transform gives nothing to forward");
                 const std::uint32_t param = need_param(child, Name.view());
-                if (child.type().params[param].type != type_id<Made>()) {
+                const ParamInfo& info = child.type().params[param];
+                if (info.pipe || info.type != type_id<Made>()) {
                     throw_type_error(parent, type_id<Made>(), child, param);
                 }
-                connect_transform<F, Made>(parent, child, param, std::move(transform.value));
+                link(parent, child, param, std::move(guard),
+                     new Transform<T, F, Made>(std::move(transform.value)));
             }
         }
     }
 
-    static void connect(NodeCore& parent, NodeCore& child, const ForwardAs& how) {
+    static void connect(NodeCore& parent, NodeCore& child, Guard guard, const ForwardAs& how) {
         const std::uint32_t param = need_param(child, how.name());
-        connect_nodes(parent, child, ForwardOwner(need_erased_forward(parent, child, param)),
-                      param);
+        link(parent, child, param, std::move(guard), need_erased_forward(parent, child, param));
     }
 
-    static void connect(NodeCore& parent, NodeCore& child, ForwardAuto) {
+    static void connect(NodeCore& parent, NodeCore& child, Guard guard, ForwardAuto) {
         const NodeType& type = child.type();
         std::string fitting;
         std::uint32_t found = NodeCore::no_param;
@@ -144,7 +251,7 @@ struct TypedWiring {
             const bool open =
                 type.params[i].list || (!child.is_bound(i) && child.find_edge(i) == nullptr);
             if (!open) continue;
-            const ForwardOwner fits(child.erased_forward(i, parent.type().output));
+            const ForwardOwner fits(child.erased_forward(i, given_type(parent, child, i)));
             if (fits.get() == nullptr) continue;
             found = i;
             ++count;
@@ -158,8 +265,8 @@ struct TypedWiring {
                             : " has several open parameters that take it: " + fitting +
                                   "; name one of them"));
         }
-        connect_nodes(parent, child,
-                      ForwardOwner(child.erased_forward(found, parent.type().output)), found);
+        link(parent, child, found, std::move(guard),
+             child.erased_forward(found, given_type(parent, child, found)));
     }
 
 private:
@@ -176,47 +283,53 @@ private:
     }
 
     template <FixedString Name>
-    static void connect_whole(NodeCore& parent, NodeCore& child) {
-        static_assert(!std::is_void_v<T>, "grafo: the parent gives nothing to forward (void)");
-        if constexpr (std::is_void_v<T>) {
-        } else if constexpr (typed_parent && typed_child) {
+    static void connect_whole(NodeCore& parent, NodeCore& child, Guard guard) {
+        if constexpr (typed_child) {
             constexpr std::size_t index = need_index<Name>();
             if constexpr (index < Params::size) {
                 using SlotType = SlotOf<type_at_t<index, Params>>;
-                constexpr bool fits = forwardable<T, typename SlotType::Element>;
+                constexpr auto param = static_cast<std::uint32_t>(index);
+                constexpr WholeFit fit = whole_fit<T, C, SlotType>();
+                static_assert(fit != WholeFit::nothing,
+                              "grafo: the parent gives nothing to forward (void)");
+                static_assert(fit != WholeFit::no_chunks,
+                              "grafo: the parameter reads a stream, but the parent yields no "
+                              "chunks of a type that converts");
                 static_assert(
-                    fits,
+                    fit != WholeFit::wrong,
                     "grafo: the parent's output does not convert to the parameter's type; "
                     "forward what a transform makes of it: \"x\"_a = transform");
-                if constexpr (fits) {
-                    connect_nodes(
-                        parent, child,
-                        ForwardOwner(
-                            make_forward<T, typename SlotType::Element, SlotType::by_reference>()),
-                        static_cast<std::uint32_t>(index));
+                if constexpr (fit == WholeFit::at_run_time) {
+                    link(parent, child, param, std::move(guard),
+                         need_erased_forward(parent, child, param));
+                } else if constexpr (fit == WholeFit::fits) {
+                    link(parent, child, param, std::move(guard), make_whole<T, C, SlotType>());
                 }
             }
         } else {
-            const std::uint32_t param = typed_child
-                                            ? static_cast<std::uint32_t>(erased_index<Name>(child))
-                                            : need_param(child, Name.view());
-            connect_nodes(parent, child, ForwardOwner(need_erased_forward(parent, child, param)),
-                          param);
-        }
-    }
-    template <FixedString Name>
-    static std::size_t erased_index(const NodeCore&) {
-        if constexpr (typed_child) {
-            return need_index<Name>();
-        } else {
-            return 0;
+            static_assert(!std::is_void_v<T> || !std::is_void_v<C>,
+                          "grafo: the parent gives nothing to forward (void)");
+            const std::uint32_t param = need_param(child, Name.view());
+            link(parent, child, param, std::move(guard), need_erased_forward(parent, child, param));
         }
     }
 
-    template <class F, class Element>
-    static void connect_transform(NodeCore& parent, NodeCore& child, std::size_t param, F&& f) {
-        connect_nodes(parent, child, ForwardOwner(new Transform<T, F, Element>(std::move(f))),
-                      static_cast<std::uint32_t>(param));
+    // Takes the forward over; null if it was refused at compile time.
+    static void link(NodeCore& parent, NodeCore& child, std::size_t at, Guard guard,
+                     Forward* forward) {
+        const auto param = static_cast<std::uint32_t>(at);
+        ForwardOwner owner(forward);
+        if (forward == nullptr) return;
+        if (guard == nullptr) return connect_nodes(parent, child, std::move(owner), param);
+        if (forward->pipe() != nullptr) {
+            throw ForwardingTypeError(
+                "the edge " + in_quotes(parent.id) + " -> " + in_quotes(child.id) +
+                " is a pipe into parameter " + in_quotes(child.type().params[param].name) +
+                ": chunks flow before there is an output, so it cannot have a when");
+        }
+        Forward* guarded = child.guarded_forward(param, forward, std::move(guard));
+        static_cast<void>(owner.release());
+        connect_nodes(parent, child, ForwardOwner(guarded), param);
     }
 };
 

@@ -48,8 +48,8 @@ inline void require_idle(const NodeCore& node, const char* what) {
 class ForwardOwner {
 public:
     explicit ForwardOwner(Forward* forward) noexcept : forward_(forward) {}
-    ForwardOwner(const ForwardOwner&) = delete;
-    ForwardOwner& operator=(const ForwardOwner&) = delete;
+    ForwardOwner(ForwardOwner&& other) noexcept : forward_(other.release()) {}
+    ForwardOwner& operator=(ForwardOwner&&) = delete;
     ~ForwardOwner() {
         if (forward_ != nullptr && forward_->owned()) delete forward_;
     }
@@ -60,9 +60,15 @@ private:
     Forward* forward_;
 };
 
-inline void check_fillable(const NodeCore& child, std::uint32_t param) {
+// Does a new edge make the child, which has settled, run once more? It then replaces an argument.
+[[nodiscard]] inline bool would_run_again(const NodeCore& parent, const NodeCore& child) noexcept {
+    const RunHooks* run = run_of(parent);
+    return run != nullptr && run->would_run_again(parent, child);
+}
+
+inline void check_fillable(const NodeCore& parent, const NodeCore& child, std::uint32_t param) {
     const ParamInfo& info = child.type().params[param];
-    if (info.list) return;
+    if (info.list || would_run_again(parent, child)) return;
     const InEdge* edge = child.find_edge(param);
     if (edge == nullptr && !child.is_bound(param)) return;
     const std::string what =
@@ -72,9 +78,11 @@ inline void check_fillable(const NodeCore& child, std::uint32_t param) {
         (edge != nullptr ? "forwarded into by node " + in_quotes(edge->parent->id) : "bound"));
 }
 
-// A move-only output can be moved out once.
+// A move-only output can be moved out once. A child that runs again replaces its own edge.
 inline void check_takeable(const NodeCore& parent, const NodeCore& child) {
+    const bool again = would_run_again(parent, child);
     for (const OutEdge& out : parent.out) {
+        if (again && out.child == &child) continue;
         for (const InEdge& in : out.child->in) {
             if (in.parent != &parent || in.forward == nullptr || !in.forward->takes()) continue;
             throw ForwardingOverrideError(
@@ -83,6 +91,15 @@ inline void check_takeable(const NodeCore& parent, const NodeCore& child) {
                 ": node " + in_quotes(child.id) +
                 " could take it as a const reference, or a transform could make a value of it");
         }
+    }
+}
+
+inline void let_go_of(Forward* forward, RunHooks* run) noexcept {
+    if (forward == nullptr || !forward->owned() || forward->saved) return;
+    if (run != nullptr) {
+        run->keep_gone(*forward);
+    } else {
+        delete forward;
     }
 }
 
@@ -96,13 +113,16 @@ inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexce
         if (child.in[i].parent != &parent) continue;
         Forward* forward = child.in[i].forward;
         child.in.erase(i);
-        if (forward == nullptr || !forward->owned() || forward->saved) continue;
-        if (run != nullptr) {
-            run->keep_gone(*forward);
-        } else {
-            delete forward;
-        }
+        let_go_of(forward, run);
     }
+}
+
+// Chunks that have gone by cannot be read.
+inline void check_pipe(const NodeCore& parent, const NodeCore& child) {
+    if (run_of(parent) == nullptr || state_of(parent) <= NodeState::ready) return;
+    throw SafeExecutionError("node " + in_quotes(parent.id) +
+                             " has begun to yield in the run that is on: a pipe to node " +
+                             in_quotes(child.id) + " has to be connected before that");
 }
 
 inline void require_one_run(const NodeCore& parent, const NodeCore& child) {
@@ -126,12 +146,33 @@ inline RunHooks* before_change(NodeCore& parent, NodeCore& child) {
     return run;
 }
 
+// What the parent's side of an edge knows of its forward.
+[[nodiscard]] inline Forward* seen_by_parent(Forward* forward) noexcept {
+    return forward != nullptr && (forward->evaluated() || forward->pipe() != nullptr) ? forward
+                                                                                      : nullptr;
+}
+
+// Removes one edge, the child's in-edge at `position`.
+inline void erase_edge(NodeCore& parent, NodeCore& child, std::uint32_t position,
+                       RunHooks* run) noexcept {
+    Forward* forward = child.in[position].forward;
+    for (std::uint32_t i = 0; i < parent.out.size(); ++i) {
+        if (parent.out[i].child != &child || parent.out[i].forward != seen_by_parent(forward)) {
+            continue;
+        }
+        run->edge_removed(parent, child, i);
+        parent.out.erase(i);
+        break;
+    }
+    child.in.erase(position);
+    let_go_of(forward, run);
+}
+
 // Takes back the last edge that connect_nodes made between the two.
 inline void undo_connect(NodeCore& parent, NodeCore& child, Forward* forward) noexcept {
-    const bool evaluated = forward != nullptr && forward->evaluated();
+    const Forward* const at_parent = seen_by_parent(forward);
     for (std::uint32_t i = parent.out.size(); i-- > 0;) {
-        if (parent.out[i].child != &child || (evaluated && parent.out[i].forward != forward))
-            continue;
+        if (parent.out[i].child != &child || parent.out[i].forward != at_parent) continue;
         parent.out.erase(i);
         break;
     }
@@ -148,9 +189,14 @@ inline void undo_connect(NodeCore& parent, NodeCore& child, Forward* forward) no
 inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward,
                           std::uint32_t param) {
     require_idle(child, "to connect a parent to");
+    const bool pipe = forward.get() != nullptr && forward.get()->pipe() != nullptr;
     if (forward.get() != nullptr) {
-        check_fillable(child, param);
+        if (param != NodeCore::no_param) check_fillable(parent, child, param);
         if (forward.get()->takes()) check_takeable(parent, child);
+    }
+    if (pipe) {
+        check_pipe(parent, child);
+        static_cast<void>(parent.need_stream());
     }
     require_one_run(parent, child);
     parent.out.reserve_one();
@@ -158,10 +204,11 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
     merge_graphs(parent, child);
     RunHooks* run = before_change(parent, child);
     Forward* given = forward.release();
-    const OutEdge edge{&child, given != nullptr && given->evaluated() ? given : nullptr};
+    const OutEdge edge{&child, seen_by_parent(given)};
     parent.out.push_back(edge);
     child.in.push_back(InEdge{&parent, given, param});
     if (given != nullptr && given->owned()) child.owns_forwards = true;
+    if (pipe) parent.feeds_pipes = true;
     try {
         if (parent.extras != nullptr) {
             for (std::size_t i = 0; i < parent.extras->on_connect.size(); ++i) {

@@ -1,0 +1,280 @@
+#pragma once
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <grafo/async_generator.hpp>
+#include <grafo/detail/chunk_copy.hpp>
+#include <grafo/detail/context.hpp>
+#include <grafo/detail/forward.hpp>
+#include <grafo/detail/slots.hpp>
+
+// A pipe: an edge that carries the chunks of a producer to a reader while both run. The reader's
+// argument is a generator of ours, which waits in a *pipe end* for chunks; the producer goes on
+// when the last of a chunk's readers, the consumer of the run's events among them, has moved on.
+namespace grafo::detail {
+
+// A reader has moved on from a chunk of the producer; see run_streams.hpp.
+void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept;
+// Has the chunk other readers still?
+[[nodiscard]] bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept;
+// Throws what the end of the producer means to a reader; nothing where it completed.
+void check_producer(NodeCore& producer);
+
+// Waits for a chunk, or for the end, in the place that its pipe end has for it.
+class PipeAwaiter : Waiter {
+public:
+    explicit PipeAwaiter(PipeAwaiter*& place) noexcept
+        : Waiter(&PipeAwaiter::on_ask), place_(place) {}
+    PipeAwaiter(const PipeAwaiter&) = delete;
+    PipeAwaiter& operator=(const PipeAwaiter&) = delete;
+    ~PipeAwaiter() {
+        if (waits_) place_ = nullptr;
+    }
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> coroutine) noexcept {
+        switch (begin(coroutine)) {
+            case Begin::cancelled: return false;
+            case Begin::dropped: return true;
+            case Begin::wait: break;
+        }
+        place_ = this;
+        waits_ = true;
+        return true;
+    }
+    void await_resume() const { check(); }
+    // The place may be gone from here on.
+    void wake() noexcept {
+        place_ = nullptr;
+        waits_ = false;
+        LoopCore::current->make_ready(*this);
+    }
+
+private:
+    static bool on_ask(Waiter& waiter, Ask ask) {
+        auto& self = static_cast<PipeAwaiter&>(waiter);
+        if (ask != Ask::cancel || !self.waits_) return false;
+        self.gave_up = true;
+        self.wake();
+        return true;
+    }
+    PipeAwaiter*& place_;
+    bool waits_ = false;
+};
+
+// What is awaited; the awaiter itself is neither copied nor moved.
+class AwaitPipe {
+public:
+    explicit AwaitPipe(PipeAwaiter*& place) noexcept : place_(place) {}
+    PipeAwaiter operator co_await() const noexcept { return PipeAwaiter(place_); }
+    using grafo_awaitable = void;
+
+private:
+    PipeAwaiter*& place_;
+};
+
+class PipeCursor;
+
+// The reader's side, in the edge.
+class PipeEnd {
+public:
+    PipeEnd() noexcept = default;
+    PipeEnd(const PipeEnd&) = delete;
+    PipeEnd& operator=(const PipeEnd&) = delete;
+
+    // The producer begins; `reads`: the reader has not settled before that.
+    void open(NodeCore& producer, NodeCore& reader, bool reads) noexcept {
+        producer_ = &producer;
+        reader_ = &reader;
+        reads_ = reads;
+        over_ = false;
+    }
+    // A chunk given now would be read.
+    [[nodiscard]] bool reads() const noexcept { return reads_; }
+    // Makes room, so that the next give() does not throw.
+    void reserve_one() {
+        if (first_ > 0 && first_ == queue_.size()) {
+            queue_.clear();
+            first_ = 0;
+        }
+        if (queue_.size() == queue_.capacity()) {
+            queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
+            first_ = 0;
+            queue_.reserve(queue_.size() * 2 + 1);
+        }
+    }
+    void give(const HeldChunk& chunk) noexcept {
+        queue_.push_back(chunk);
+        wake();
+    }
+    // The producer has settled.
+    void finish() noexcept {
+        over_ = true;
+        wake();
+    }
+    // The reader has settled, or has let go of its generator.
+    void leave() noexcept;
+
+private:
+    friend class PipeCursor;
+
+    [[nodiscard]] bool has_chunk() const noexcept { return first_ < queue_.size(); }
+    void wake() noexcept {
+        if (waiter_ != nullptr) waiter_->wake();
+    }
+    void release() noexcept {
+        if (held_.item != nullptr) moved_on(*producer_, std::exchange(held_, HeldChunk()));
+    }
+
+    NodeCore* producer_ = nullptr;
+    NodeCore* reader_ = nullptr;
+    std::vector<HeldChunk> queue_;
+    std::size_t first_ = 0;
+    HeldChunk held_;  // which the reader looks at
+    PipeAwaiter* waiter_ = nullptr;
+    PipeCursor* cursor_ = nullptr;
+    bool reads_ = false;
+    bool over_ = false;
+};
+
+// What the reader's generator holds of its pipe end: each knows when the other is gone.
+class PipeCursor {
+public:
+    explicit PipeCursor(PipeEnd& end) noexcept : end_(&end) { end.cursor_ = this; }
+    PipeCursor(PipeCursor&& other) noexcept : end_(std::exchange(other.end_, nullptr)) {
+        if (end_ != nullptr) end_->cursor_ = this;
+    }
+    PipeCursor& operator=(PipeCursor&&) = delete;
+    ~PipeCursor() {
+        if (end_ != nullptr) end_->leave();
+    }
+
+    [[nodiscard]] bool must_wait() const noexcept {
+        return end_ != nullptr && !end_->has_chunk() && !end_->over_;
+    }
+    [[nodiscard]] AwaitPipe wait() const noexcept { return AwaitPipe(end_->waiter_); }
+    [[nodiscard]] NodeCore& reader() const noexcept { return *end_->reader_; }
+    // The next chunk; null at the end. Throws what the producer's end means.
+    void* take() {
+        if (end_ == nullptr) return nullptr;
+        if (!end_->has_chunk()) {
+            check_producer(*end_->producer_);
+            return nullptr;
+        }
+        end_->held_ = end_->queue_[end_->first_++];
+        return end_->held_.item;
+    }
+    [[nodiscard]] bool shared() const noexcept { return is_shared(*end_->producer_, end_->held_); }
+    void release() noexcept {
+        if (end_ != nullptr) end_->release();
+    }
+
+private:
+    friend class PipeEnd;
+    PipeEnd* end_;
+};
+
+inline void PipeEnd::leave() noexcept {
+    if (cursor_ != nullptr) std::exchange(cursor_, nullptr)->end_ = nullptr;
+    reads_ = false;
+    wake();
+    release();
+    while (has_chunk()) moved_on(*producer_, queue_[first_++]);
+    queue_.clear();
+    first_ = 0;
+}
+
+// A parameter that reads chunks.
+template <class E>
+struct PipeTraits {
+    static constexpr bool is_pipe = false;
+    using Item = void;
+};
+template <class Y>
+struct PipeTraits<AsyncGenerator<Y, void>> {
+    static constexpr bool is_pipe = true;
+    using Item = std::remove_cvref_t<Y>;
+};
+
+struct NoMap {};
+
+// Chunks of type C, as they are or mapped, for a parameter that reads Ys.
+template <class C, class E, class F = NoMap>
+class Pipe final : public ForwardTo<E>, public PipeEnd {
+public:
+    explicit Pipe(F map) : map_(std::move(map)) { this->owned_ = true; }
+    [[nodiscard]] PipeEnd* pipe() noexcept override { return this; }
+    void reset() noexcept override { this->leave(); }
+    E get(NodeCore&) override { return read(PipeCursor(*this), *this); }
+    const E& view(NodeCore&) override { no_such_access(); }
+
+private:
+    // The generator that the reader gets. A chunk is the producer's own, which the last of its
+    // readers may move from; those before get copies, where there can be any.
+    static E read(PipeCursor cursor, Pipe& self) {
+        using Y = typename PipeTraits<E>::Item;
+        for (;;) {
+            if (cursor.must_wait()) {
+                SlotRelease slot(cursor.reader());
+                co_await cursor.wait();
+                co_await slot.take_back();
+            }
+            void* item = cursor.take();
+            if (item == nullptr) co_return;
+            C& chunk = *static_cast<C*>(item);
+            if constexpr (!std::is_same_v<F, NoMap>) {
+                if constexpr (AwaitableResult<std::invoke_result_t<F&, const C&>>) {
+                    Y made(co_await self.map_(static_cast<const C&>(chunk)));
+                    co_yield made;
+                } else {
+                    Y made(self.map_(static_cast<const C&>(chunk)));
+                    co_yield made;
+                }
+            } else if constexpr (!std::is_same_v<C, Y>) {
+                static_cast<void>(self);
+                Y made(static_cast<const C&>(chunk));
+                co_yield made;
+            } else {
+                static_cast<void>(self);
+                bool copied = false;
+                if constexpr (std::is_copy_constructible_v<Y>) {
+                    copied = cursor.shared();
+                    if (copied) {
+                        Y copy(static_cast<const C&>(chunk));
+                        co_yield copy;
+                    }
+                }
+                if (!copied) co_yield chunk;
+            }
+            cursor.release();
+        }
+    }
+
+    F map_;
+};
+
+template <class C, class Y>
+inline constexpr bool pipeable = std::is_same_v<C, Y> || std::is_convertible_v<const C&, Y>;
+
+// The forward of an output, or of chunks, of which only the type id is known: the types must be the
+// same.
+template <class E, bool ByReference>
+[[nodiscard]] Forward* make_erased_forward(TypeId type) {
+    if constexpr (PipeTraits<E>::is_pipe) {
+        using Item = typename PipeTraits<E>::Item;
+        return type == type_id<Item>() ? new Pipe<Item, E>(NoMap()) : nullptr;
+    } else {
+        if (type == type_id<E>()) return make_forward<E, E, ByReference>();
+        if constexpr (MayBeEmpty<E>::value) {
+            using X = typename MayBeEmpty<E>::type;
+            if (type == type_id<X>()) return make_forward<X, E, ByReference>();
+        }
+        return nullptr;
+    }
+}
+
+}  // namespace grafo::detail

@@ -1,0 +1,134 @@
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <grafo/detail/run.hpp>
+
+// Chunks and their readers, and those who look on.
+namespace grafo::detail {
+
+inline void Run::open_stream(NodeCore& node) {
+    Stream& stream = node.need_stream();
+    stream.ends.clear();
+    stream.readers = 0;
+    streaming_.push_back(&node);
+    for (const OutEdge& edge : node.out) {
+        PipeEnd* end = edge.forward != nullptr ? edge.forward->pipe() : nullptr;
+        if (end == nullptr) continue;
+        end->open(node, *edge.child, touch(*edge.child) && !is_settled(*edge.child));
+        stream.ends.push_back(end);
+    }
+    stream.open = true;
+    // A reader starts beside its producer, once its other edges are settled.
+    for (std::uint32_t i = 0; i < node.out.size(); ++i) {
+        const OutEdge edge = node.out[i];
+        if (edge.forward == nullptr || edge.forward->pipe() == nullptr) continue;
+        if (touch(*edge.child) && !is_settled(*edge.child)) count_down(*edge.child);
+    }
+}
+
+inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
+    std::uint32_t readers = options_.streaming ? 1 : 0;
+    for (PipeEnd* end : stream.ends) {
+        if (!end->reads()) continue;
+        ++readers;
+        end->reserve_one();
+    }
+    if (readers == 0) return let_turn(node);
+    std::unique_ptr<ChunkCopy> copy;
+    if (stream.buffer > 0) copy.reset(node.copy_chunk(item));
+    const HeldChunk chunk{copy != nullptr ? copy->item() : item, copy.get()};
+    if (options_.streaming) events_.push_back(Record(node, chunk));  // nothing throws from here on
+    if (copy != nullptr) {
+        copy->producer = &node;
+        copy->readers = readers;
+        ++stream.copies;
+        static_cast<void>(copy.release());  // owned by its readers
+    } else {
+        stream.readers = readers;
+    }
+    for (PipeEnd* end : stream.ends) {
+        if (end->reads()) end->give(chunk);
+    }
+    wake_reader();
+    if (chunk.copy != nullptr && stream.copies <= stream.buffer) return let_turn(node);
+    park(node);
+    return true;
+}
+
+inline void Run::moved_on(NodeCore& node, const HeldChunk& chunk) noexcept {
+    Stream* const stream = node.stream();
+    if (chunk.copy != nullptr) {
+        if (--chunk.copy->readers > 0) return;
+        delete chunk.copy;
+        if (--stream->copies > stream->buffer) return;
+        if (node.phase != Phase::parked || node.queued) return;
+    } else if (stream != nullptr && stream->readers > 0 && --stream->readers > 0) {
+        return;
+    }
+    if (!dropped_ && !frozen_) unpark(node);
+}
+
+inline void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept {
+    producer.run->moved_on(producer, chunk);
+}
+
+inline bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept {
+    return (chunk.copy != nullptr ? chunk.copy->readers : producer.stream()->readers) > 1;
+}
+
+inline void check_producer(NodeCore& producer) {
+    switch (producer.state) {
+        case NodeState::failed: throw make_node_error(producer);
+        case NodeState::cancelled: throw Cancelled();
+        case NodeState::skipped: {
+            std::string why = "its producer " + in_quotes(producer.id) + " was skipped";
+            const std::string& reason = producer.extras->skip_reason;
+            if (!reason.empty()) why += ": " + reason;
+            throw Skip(std::move(why));
+        }
+        default: break;
+    }
+}
+
+inline bool leave_slot(NodeCore& node) { return node.run->leave_slot(node); }
+inline bool take_slot_at_once(NodeCore& node) noexcept { return node.run->take_slot_at_once(node); }
+inline void stand_in_line(SlotAwaiter& waiter, NodeCore& node) noexcept {
+    node.run->stand_in_line(waiter);
+}
+inline void take_slot_anyway(NodeCore& node) noexcept { node.run->take_slot_anyway(node); }
+
+inline void Run::observe(NodeCore& node, NodeState before, const NodeError* error) {
+    if (error == nullptr && node.state == NodeState::failed) error = &report_->errors->back();
+    const Transition transition(node, before, node.state, boundary(), node.attempts(), error);
+    for_each_observer([&](Observer& observer) { observer.transition(transition); });
+}
+
+inline void tell_retrying(NodeCore& node, const std::exception_ptr& error,
+                          std::chrono::nanoseconds delay) {
+    node.run->retrying(node, error, delay);
+}
+
+inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
+                          std::chrono::nanoseconds delay) {
+    if (!options_.streaming && !observed_) return;
+    boundary_known_ = false;
+    node.error = without_handle(error);
+    auto told = std::make_shared<const NodeError>(make_node_error(node));
+    node.error = nullptr;
+    if (observed_) {
+        node.state = NodeState::ready;
+        observe(node, NodeState::running, told.get());
+        set_state(node, NodeState::running);
+    }
+    if (options_.streaming) {
+        events_.push_back(Record(EventKind::retrying, node, delay, std::move(told)));
+        wake_reader();
+    }
+}
+
+}  // namespace grafo::detail
