@@ -233,6 +233,11 @@ struct GeneratorAccess {
         const AsyncGenerator<T, R>& generator) noexcept {
         return generator.coroutine_;
     }
+    template <class T, class R>
+    static std::coroutine_handle<AsyncGeneratorPromise<T, R>> release(
+        AsyncGenerator<T, R>&& generator) noexcept {
+        return std::exchange(generator.coroutine_, {});
+    }
 };
 
 }  // namespace detail

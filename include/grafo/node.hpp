@@ -57,7 +57,8 @@ public:
     /// How long the last run of the node took, callbacks included; zero if times are not taken.
     [[nodiscard]] std::chrono::nanoseconds runtime() const {
         const NodeCore& core = need();
-        return core.phase == Phase::idle ? core.runtime : std::chrono::nanoseconds::zero();
+        const bool taken = core.timed && core.phase == Phase::idle;
+        return taken ? core.runtime : std::chrono::nanoseconds::zero();
     }
     /// 0 without parents, else one more than the highest of its parents. Computed on each call from
     /// all that the node needs; edges made during a run do not count. Throws `CycleError`.
@@ -141,7 +142,10 @@ public:
     /// Among the nodes that are ready, the higher starts first; equals as they became ready. 0
     /// unless set.
     Derived priority(int value) const {
-        return set([&](Extras& extras) { extras.priority = value; });
+        return set([&](Extras& extras) {
+            extras.priority = value;
+            need().prioritised = value != 0;
+        });
     }
     /// When it runs, once its edges are settled; see `Trigger`. But for `all_completed`, each
     /// parameter that an edge forwards into must be a `std::optional`, a `const U*` or a list, else

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include <grafo/detail/core_list.hpp>
 #include <grafo/node.hpp>
 
 namespace grafo {
@@ -51,10 +52,10 @@ struct ReportData final : PinHolder {
     bool holds_nodes = false;
     std::string name;
     std::vector<GraphPin> pins;
-    std::vector<NodeCore*> completed;
-    std::vector<NodeCore*> failed;
-    std::vector<NodeCore*> skipped;
-    std::vector<NodeCore*> cancelled;
+    CoreList completed;
+    CoreList failed;
+    CoreList skipped;
+    CoreList cancelled;
     std::shared_ptr<std::vector<NodeError>> errors = std::make_shared<std::vector<NodeError>>();
     std::chrono::nanoseconds elapsed{};
     bool stopped = false;
@@ -109,7 +110,7 @@ public:
     explicit RunReport(std::shared_ptr<detail::ReportData> data) : data_(std::move(data)) {}
 
 private:
-    static std::vector<AnyNode> nodes(const std::vector<detail::NodeCore*>& cores) {
+    static std::vector<AnyNode> nodes(const detail::CoreList& cores) {
         std::vector<AnyNode> result;
         result.reserve(cores.size());
         for (detail::NodeCore* core : cores) result.push_back(AnyNode(*core));

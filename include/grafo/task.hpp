@@ -136,6 +136,10 @@ struct TaskAccess {
     static std::coroutine_handle<TaskPromise<T>> handle(const Task<T>& task) noexcept {
         return task.coroutine_;
     }
+    template <class T>
+    static std::coroutine_handle<TaskPromise<T>> release(Task<T>&& task) noexcept {
+        return std::exchange(task.coroutine_, {});
+    }
 };
 
 }  // namespace detail

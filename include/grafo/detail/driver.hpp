@@ -90,7 +90,9 @@ public:
         LoopCore::current->next = body_;
     }
     void await_resume() {
-        if (body_) node_.take_result();
+        if (!body_) return;
+        const std::exception_ptr error = node_.take_result();
+        if (error != nullptr) std::rethrow_exception(error);
     }
 
 private:

@@ -13,6 +13,7 @@
 #include <grafo/detail/run_again.hpp>
 #include <grafo/detail/run_end.hpp>
 #include <grafo/detail/run_nodes.hpp>
+#include <grafo/detail/run_plain.hpp>
 #include <grafo/detail/run_streams.hpp>
 #include <grafo/detail/run_wiring.hpp>
 #include <grafo/run_report.hpp>

@@ -21,7 +21,7 @@ public:
     }
 
 protected:
-    TypedCore() noexcept {}
+    TypedCore() noexcept { trivial_output = std::is_trivially_destructible_v<T>; }
     ~TypedCore() override { TypedCore::clear_output(); }
     template <class... A>
     void set_output(A&&... a) {

@@ -374,8 +374,6 @@ inline Stream& NodeCore::need_stream() {
     return node.extras != nullptr && !node.extras->limits.empty();
 }
 
-inline bool NodeCore::runs_again() const noexcept { return extras != nullptr && extras->again > 0; }
-
 inline bool NodeCore::collects() const noexcept {
     return extras == nullptr || extras->collect || !type().output_is_chunks;
 }

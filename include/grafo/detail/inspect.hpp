@@ -121,6 +121,7 @@ std::add_lvalue_reference_t<const T> typed_output(NodeCore& node) {
 // Whether the node is started by a coroutine that does more than call it.
 inline void update_driver(NodeCore& node) noexcept {
     const Extras* extras = node.extras.get();
+    if (node.has_deferred()) node.keeps_arguments = true;
     node.needs_driver =
         node.has_deferred() ||
         (extras != nullptr && (!extras->on_before_run.empty() || !extras->on_after_run.empty() ||

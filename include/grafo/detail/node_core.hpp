@@ -2,6 +2,7 @@
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <memory>
 #include <string>
@@ -146,7 +147,43 @@ enum class Phase : unsigned char {
 
 enum class TimedOut : unsigned char { no, attempt, total };
 
-class NodeCore : public Context {
+// The bytes of a small struct of flags as one number, zero if none is set.
+template <class Flags>
+[[nodiscard]] std::uint64_t bits_of(const Flags& flags) noexcept {
+    static_assert(sizeof(Flags) == sizeof(std::uint64_t));
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &flags, sizeof bits);
+    return bits;
+}
+
+// What each run of a node begins with, together so that one store resets it.
+struct NodeLap {
+    NodeState state = NodeState::pending;
+    Phase phase = Phase::idle;
+    bool queued = false;        // in the run's list of ready nodes
+    bool called = false;        // the body was called
+    bool output_moved = false;  // taken by a child
+    TimedOut timed_out = TimedOut::no;
+    bool stop_asked = false;  // cancelled by the run, and not by a timeout of its own
+    bool timed = false;       // its runtime was taken
+};
+
+// What only few nodes have, together so that one look tells that a node has none of it.
+struct NodeSpecials {
+    bool blocked = false;          // some edge was not taken: its trigger decides
+    bool held_back = false;        // it will run again, once its former output has no readers
+    bool runs_again = false;       // it has been through more than one lap of a loop in this run
+    bool needs_driver = false;     // has callbacks, a timeout, limits, retries, deferred arguments
+    bool owns_forwards = false;    // some in-edge has a forward with state
+    bool feeds_pipes = false;      // some out-edge carries its chunks
+    bool prioritised = false;      // has a priority
+    bool keeps_arguments = false;  // keeps for the body what its parameters refer to
+
+    [[nodiscard]] bool any() const noexcept { return bits_of(*this) != 0; }
+};
+
+// The members that each run touches fill the first two cache lines, in the order of use.
+class NodeCore : public Context, public NodeLap, public NodeSpecials {
 public:
     using Clock = std::chrono::steady_clock;
 
@@ -155,13 +192,23 @@ public:
     // Assembles the arguments and calls the callable. Gives the coroutine to resume, whose end
     // calls done(target), or null if the output is already there. Throws what they throw.
     virtual std::coroutine_handle<> call(PromiseBase::Done done, void* target) = 0;
-    // After the coroutine's end: keeps its result as the output, or throws what it threw.
-    virtual void take_result() = 0;
+    // After the coroutine's end: keeps its result as the output, or gives what it threw; its frame
+    // is gone then. Throws what moving the result throws.
+    [[nodiscard]] virtual std::exception_ptr take_result() = 0;
+    // The same where the coroutine has not thrown; false, and nothing was done, where it has.
+    [[nodiscard]] virtual bool take_plain_result() = 0;
     // The coroutine that call() gave, to resume a generator that holds a chunk.
     [[nodiscard]] virtual std::coroutine_handle<> coroutine() const noexcept = 0;
     // Destroys the coroutine, started or not.
     virtual void destroy_body() noexcept = 0;
     virtual void clear_output() noexcept = 0;
+    void drop_output() noexcept {
+        if (trivial_output) {
+            has_output = false;
+        } else {
+            clear_output();
+        }
+    }
     // Evaluates the next deferred argument from `index` on; false if there is none.
     virtual bool next_deferred(std::uint32_t& index, Task<>& task) = 0;
     [[nodiscard]] virtual const NodeType& type() const noexcept = 0;
@@ -211,33 +258,19 @@ public:
     // Null for a node whose chunks are neither copied nor read in pipes.
     [[nodiscard]] Stream* stream() const noexcept;
     [[nodiscard]] Stream& need_stream();
-    // It has been through more than one lap of a loop in this run.
-    [[nodiscard]] bool runs_again() const noexcept;
     // How often the body was tried in the last run.
     [[nodiscard]] unsigned attempts() const noexcept;
 
     static constexpr std::uint32_t no_param = 0xffffffff;
 
-    // Touched by every run.
-    NodeState state = NodeState::pending;
-    Phase phase = Phase::idle;
-    bool queued = false;   // in the run's list of ready nodes
-    bool blocked = false;  // some edge was not taken: its trigger decides
     bool has_output = false;
-    bool output_moved = false;  // taken by a child
-    TimedOut timed_out = TimedOut::no;
-    bool rewired = false;        // its edges of before the run are kept by the run
-    bool called = false;         // the body was called in the last run
-    bool needs_driver = false;   // has callbacks, a timeout or deferred arguments
-    bool owns_forwards = false;  // some in-edge has a forward with state
-    bool feeds_pipes = false;    // some out-edge carries its chunks
-    bool held_back = false;      // it will run again, once its former output has no readers
-    bool stop_asked = false;     // cancelled by the run, and not by a timeout of its own
+    bool trivial_output = false;  // nothing has to be destroyed
+    bool rewired = false;         // its edges of before the run are kept by the run
     // Unsettled in-edges; while it waits, its place in Run::active_; settled, its number in that
     // was.
     std::uint32_t pending = 0;
-    std::uint32_t stamp = 0;  // of the run that touched it last
-    std::uint32_t handles = 0;
+    std::uint32_t stamp = 0;   // of the run that touched it last
+    std::uint32_t plan = 0;    // the plan that counts it as a member
     NodeCore* next = nullptr;  // in the run's list of ready or finished nodes
     class Run* run = nullptr;  // valid while it runs
     SmallVector<OutEdge> out;
@@ -247,9 +280,9 @@ public:
     std::chrono::nanoseconds runtime{};
 
     // Touched by wiring and by handles.
-    Graph* graph = nullptr;     // null while it has never been connected or run
+    Graph* graph = nullptr;  // null while it has never been connected or run
+    std::uint32_t handles = 0;
     std::uint32_t place = 0;    // in the graph's list
-    std::uint32_t plan = 0;     // the plan that counts it as a member
     std::uint32_t mark = 0;     // of the last traversal
     std::uint32_t scratch = 0;  // of the last traversal
     std::string id;

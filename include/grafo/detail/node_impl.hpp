@@ -60,7 +60,10 @@ class NodeImpl final : public TypedCore<typename B::Output> {
 
 public:
     template <class F>
-    explicit NodeImpl(std::in_place_t, F&& callable) : callable_(std::forward<F>(callable)) {}
+    explicit NodeImpl(std::in_place_t, F&& callable) : callable_(std::forward<F>(callable)) {
+        this->keeps_arguments = keeps_lists(std::type_identity<Slots>());
+    }
+    ~NodeImpl() override { NodeImpl::destroy_body(); }
 
 #ifndef NDEBUG
     static void* operator new(std::size_t size) {
@@ -95,11 +98,11 @@ public:
             return {};
         } else {
             if constexpr (kind == BodyKind::foreign) {
-                body_ = adapt(*this);
+                body_ = body_handle(adapt(*this));
             } else {
-                body_ = invoke(Indices());
+                body_ = body_handle(invoke(Indices()));
             }
-            const auto coroutine = handle();
+            const Body coroutine = body_;
             if (!coroutine) throw Error("the callable gave an empty coroutine");
             PromiseBase& promise = coroutine.promise();
             promise.context = this;
@@ -116,19 +119,24 @@ public:
         }
     }
 
-    void take_result() override {
+    [[nodiscard]] std::exception_ptr take_result() override {
         if constexpr (kind != BodyKind::plain) {
-            const Body body = std::move(body_);
-            auto& result = body_handle(body).promise().result;
-            if constexpr (collects) {
-                result.take();
-            } else if constexpr (std::is_void_v<Output>) {
-                result.take();
-                this->set_output();
-            } else {
-                if (!result.has_value()) result.take();
-                this->set_output(std::move(result.value()));
+            if (!body_.promise().result.has_value()) {
+                const OwnedFrame frame(body_);
+                return std::exchange(body_, nullptr).promise().result.error();
             }
+            keep_result();
+        }
+        return nullptr;
+    }
+
+    [[nodiscard]] bool take_plain_result() override {
+        if constexpr (kind == BodyKind::plain) {
+            return true;
+        } else {
+            if (!body_.promise().result.has_value()) return false;
+            keep_result();
+            return true;
         }
     }
 
@@ -136,12 +144,14 @@ public:
         if constexpr (kind == BodyKind::plain) {
             return {};
         } else {
-            return handle();
+            return body_;
         }
     }
 
     void destroy_body() noexcept override {
-        if constexpr (kind != BodyKind::plain) body_ = Body();
+        if constexpr (kind != BodyKind::plain) {
+            if (body_) std::exchange(body_, nullptr).destroy();
+        }
     }
 
     bool next_deferred(std::uint32_t& index, Task<>& task) override {
@@ -204,9 +214,19 @@ private:
         explicit NoContext(NodeCore&) noexcept {}
     };
     struct NoBody {};
-    using Body =
-        std::conditional_t<kind == BodyKind::plain, NoBody,
-                           std::conditional_t<kind == BodyKind::foreign, Task<Output>, Return>>;
+    template <class R, BodyKind K>
+    struct BodyOf {
+        using type = std::coroutine_handle<typename R::promise_type>;
+    };
+    template <class R>
+    struct BodyOf<R, BodyKind::plain> {
+        using type = NoBody;
+    };
+    template <class R>
+    struct BodyOf<R, BodyKind::foreign> {
+        using type = std::coroutine_handle<TaskPromise<Output>>;
+    };
+    using Body = typename BodyOf<Return, kind>::type;
 
     template <std::size_t... I>
     Return invoke(std::index_sequence<I...>) {
@@ -219,17 +239,33 @@ private:
         }
     }
 
-    static Task<Output> adapt(NodeImpl& self) { co_return co_await self.invoke(Indices()); }
-
-    template <class Coroutine>
-    static auto body_handle(const Coroutine& body) noexcept {
-        if constexpr (kind == BodyKind::generator) {
-            return GeneratorAccess::handle(body);
-        } else {
-            return TaskAccess::handle(body);
+    void keep_result() {
+        if constexpr (kind != BodyKind::plain) {
+            const OwnedFrame frame(body_);
+            [[maybe_unused]] auto& result = std::exchange(body_, nullptr).promise().result;
+            if constexpr (std::is_void_v<Output>) {
+                this->set_output();
+            } else if constexpr (!collects) {
+                this->set_output(std::move(result.value()));
+            }
         }
     }
-    auto handle() const noexcept { return body_handle(body_); }
+
+    static Task<Output> adapt(NodeImpl& self) { co_return co_await self.invoke(Indices()); }
+
+    // The frame, which is the node's from then on.
+    template <class Coroutine>
+    static auto body_handle(Coroutine&& body) noexcept {
+        if constexpr (kind == BodyKind::generator) {
+            return GeneratorAccess::release(std::move(body));
+        } else {
+            return TaskAccess::release(std::move(body));
+        }
+    }
+    template <class... S>
+    static constexpr bool keeps_lists(std::type_identity<std::tuple<S...>>) noexcept {
+        return ((S::list && std::is_reference_v<typename S::Parameter>) || ...);
+    }
 
     template <std::size_t... I>
     bool next_deferred(std::uint32_t& index, Task<>& task, std::index_sequence<I...>) {

@@ -60,17 +60,23 @@ class ReadyQueue {
 public:
     [[nodiscard]] bool empty() const noexcept { return normal_.empty() && levels_ == nullptr; }
     void push(NodeCore& node) noexcept {
-        const int priority = node.extras != nullptr ? node.extras->priority : 0;
-        if (priority == 0) {
-            normal_.push(node);
+        if (node.prioritised) {
+            push_level(node, node.extras->priority);
         } else {
-            push_level(node, priority);
+            normal_.push(node);
         }
     }
     [[nodiscard]] NodeCore* front() const noexcept {
         return takes_level() ? levels_ : normal_.front();
     }
     NodeCore* pop() noexcept { return takes_level() ? pop_level() : normal_.pop(); }
+    // The first if nobody has a priority, else null.
+    [[nodiscard]] NodeCore* plain_front() const noexcept {
+        return levels_ == nullptr ? normal_.front() : nullptr;
+    }
+    void pop_plain() noexcept { normal_.pop(); }
+    // A node without a priority.
+    void push_plain(NodeCore& node) noexcept { normal_.push(node); }
     // For tests: some node without a priority becomes the next of them.
     void shuffle(std::uint64_t& state) noexcept {
         const std::size_t size = normal_.size();

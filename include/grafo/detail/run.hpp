@@ -67,7 +67,19 @@ private:
     Task<> task_;
 };
 
-class Run final : public RunHooks, Job, WaitList {
+// What makes a run more than starting the next node, together so that one look tells.
+struct RunSpecials {
+    bool watched_ = false;   // its events are read, or it is observed, or shuffled
+    bool stopping_ = false;  // nothing more starts
+    bool dropped_ = false;   // the holder is gone
+    bool frozen_ = false;    // the holder will be gone once nothing here is busy
+    bool rewired_ = false;   // edges were made or cut, or nodes joined
+    bool queued_ = false;    // somebody is in `line_` or `finished_edges_`
+    bool troubled_ = false;  // an observer has thrown
+    bool unused_ = false;
+};
+
+class Run final : public RunHooks, Job, WaitList, RunSpecials {
 public:
     Run(Plan& plan, RunOptions options)
         : Job(&Run::pump),
@@ -78,6 +90,9 @@ public:
           plan_id_(plan.id),
           stamp_(next_stamp()),
           observed_(!options_.observers.empty()) {
+        watched_ = observed_ || options_.streaming || options_.shuffle;
+        active_.reserve(16);
+        report_->completed.reserve(plan.nodes.size());
         report_->reserve_graphs(plan.graphs);
         for (Graph* graph : plan.graphs) graph->runs.reserve(graph->runs.size() + 1);
         report_->name = options_.name;
@@ -222,6 +237,7 @@ public:
     }
     void stand_in_line(SlotAwaiter& waiter) noexcept {
         line_.push_back(waiter);
+        queued_ = true;
         schedule();
     }
     void take_slot_anyway(NodeCore& node) noexcept {
@@ -236,6 +252,7 @@ public:
         auto& node = *static_cast<NodeCore*>(target);
         Run& run = *node.run;
         node.phase = Phase::finished;
+        if (run.executing_ == &node) return;  // whoever resumed it will see
         run.deactivate(node);
         run.finished_.push(node);
         run.schedule();
@@ -263,6 +280,7 @@ public:
         task.running = false;
         task.unlink();
         finished_edges_.push_back(task);
+        queued_ = true;
         schedule();
     }
 
@@ -272,7 +290,10 @@ public:
     [[nodiscard]] bool would_run_again(const NodeCore& parent,
                                        const NodeCore& child) const noexcept override;
     [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override;
-    void before_change(NodeCore& node) override { rewiring_.keep(node); }
+    void before_change(NodeCore& node) override {
+        rewired_ = true;
+        rewiring_.keep(node);
+    }
     void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
     [[nodiscard]] const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept override;
@@ -335,10 +356,15 @@ private:
     }
     bool work_on() {
         for (int budget = 128; budget > 0; --budget) {
+            if (NodeCore* node = next_plain(); node != nullptr) {
+                run_plain(*node);
+                continue;
+            }
             if (dropped_ || frozen_) {
                 let_finished_go();
                 return false;
             }
+            queued_ = !line_.empty() || !finished_edges_.empty();
             if (observer_error_ != nullptr) {
                 std::rethrow_exception(std::exchange(observer_error_, nullptr));
             }
@@ -353,7 +379,7 @@ private:
             } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
                 if (options_.shuffle) ready_.shuffle(*options_.shuffle);
                 // Before the user's code goes on, the reader sees what has happened, if it waits.
-                if (runs_code(*ready_.front()) && wake_reader()) return true;
+                if (reader_waits() && runs_code(*ready_.front()) && wake_reader()) return true;
                 begin(*ready_.pop());
             } else {
                 if (active_.empty() && ready_.empty() && edge_tasks_.empty()) end();
@@ -376,8 +402,11 @@ private:
         return !finished_.empty();
     }
 
+    [[nodiscard]] bool reader_waits() const noexcept {
+        return waiter_ != nullptr && options_.streaming && !events_.empty();
+    }
     bool wake_reader() noexcept {
-        if (waiter_ == nullptr || events_.empty() || !options_.streaming) return false;
+        if (!reader_waits()) return false;
         core_.make_ready(*std::exchange(waiter_, nullptr));
         return true;
     }
@@ -389,6 +418,7 @@ private:
     // The same, when the last edge of the node is new and will be counted apart.
     bool touch_without_last(NodeCore& node);
     void reset(NodeCore& node);
+    static void reset_extras(Extras& extras) noexcept;
 
     [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept;
 
@@ -406,6 +436,12 @@ private:
     }
 
     void begin(NodeCore& node);
+    // See run_plain.hpp.
+    [[nodiscard]] NodeCore* next_plain() noexcept;
+    void run_plain(NodeCore& node);
+    void pass_on(NodeCore& child);
+    void pass_on_all(NodeCore& node);
+    void deliver_from(NodeCore& node, std::uint32_t first);
     // It will not run, and says why by its state.
     void begin_in_vain(NodeCore& node);
     void open_stream(NodeCore& node);
@@ -415,6 +451,7 @@ private:
 
     // The body ended inside the call: a plain function, or one that threw instead of beginning.
     void finish_at_once(NodeCore& node, std::exception_ptr error);
+    void finish_executed(NodeCore& node);
 
     // The body's coroutine has ended.
     void finish(NodeCore& node);
@@ -431,6 +468,9 @@ private:
 
     // The node's final state: told, counted, and passed on to its children.
     void settle(NodeCore& node, NodeState state);
+    void settle_lap(NodeCore& node);
+    void deliver_all(NodeCore& node);
+    void record_end(NodeCore& node, NodeState state);
 
     void deliver(NodeCore& parent, const OutEdge& edge);
     // Those edges of the child whose parents have settled.
@@ -481,7 +521,8 @@ private:
 
     void activate(NodeCore& node) {
         node.pending = static_cast<std::uint32_t>(active_.size());
-        active_.push_back(&node);
+        active_.push_back(&node);  // there is room for one,
+        if (active_.size() == active_.capacity()) active_.reserve(active_.size() * 2);  // always
     }
     void deactivate(NodeCore& node) noexcept {
         if (node.pending < active_.size() && active_[node.pending] == &node) {
@@ -511,6 +552,9 @@ private:
         if (node.extras != nullptr && node.extras->timer != nullptr) node.extras->timer->resume();
         core_.resume(node.coroutine());
         executing_ = nullptr;
+        if (node.phase != Phase::finished) return;
+        deactivate(node);
+        finish_executed(node);
     }
 
     void cancel(NodeCore& node) {
@@ -543,6 +587,7 @@ private:
                 call(*observer);
             } catch (...) {
                 if (observer_error_ == nullptr) observer_error_ = std::current_exception();
+                troubled_ = true;
             }
         }
     }
@@ -554,7 +599,7 @@ private:
         }
         events_.push_back(Record(kind, node, std::chrono::nanoseconds(0), std::move(error)));
     }
-    void record(std::vector<NodeCore*>& list, EventKind kind, NodeCore& node) {
+    void record(CoreList& list, EventKind kind, NodeCore& node) {
         list.push_back(&node);
         if (options_.streaming) tell(kind, node);
     }
@@ -608,13 +653,10 @@ private:
     std::uint32_t references_ = 1;
     bool pumping_ = false;
     bool observed_ = false;
-    bool stopping_ = false;   // nothing more starts
     unsigned stops_ = 0;      // how often it was asked for
     bool cancelled_ = false;  // the awaiting coroutine was cancelled
     bool ended_ = false;
-    bool dropped_ = false;  // the holder is gone
-    bool frozen_ = false;   // the holder will be gone once nothing here is busy
-    bool left_ = false;     // the graph is free again
+    bool left_ = false;  // the graph is free again
     bool boundary_known_ = true;
     ReadyQueue ready_;
     LinkList<SlotAwaiter> line_;  // started nodes that wait for a place again

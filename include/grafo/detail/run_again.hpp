@@ -31,15 +31,13 @@ inline void Run::run_again(NodeCore& node) {
     ++extras.again;
     extras.attempts = 0;
     extras.skip_reason.clear();
+    const NodeState before = node.state;
+    static_cast<NodeLap&>(node) = NodeLap();
     node.blocked = false;
-    node.called = false;
-    node.output_moved = false;
-    node.timed_out = TimedOut::no;
-    node.stop_asked = false;
+    node.runs_again = true;
     node.flags = 0;
     node.error = nullptr;
-    node.runtime = {};
-    set_state(node, NodeState::pending);
+    if (observed_) observe(node, before, nullptr);
 
     bool pipe = node.feeds_pipes;
     for (const InEdge& edge : node.in) {
@@ -64,11 +62,20 @@ inline void Run::run_again(NodeCore& node) {
     deliver_settled(node);
 }
 
+// The end of a lap is also the beginning of the next one of its children.
+inline void Run::settle_lap(NodeCore& node) {
+    std::vector<NodeCore*> again;
+    if (node.state == NodeState::completed) again = settled_children(node);
+    deliver_all(node);
+    for (NodeCore* child : again) {
+        if (!stopping_ && is_settled(*child)) run_again(*child);
+    }
+}
+
 inline void Run::forget_end(NodeCore& node) noexcept {
     for (auto* list :
          {&report_->completed, &report_->failed, &report_->skipped, &report_->cancelled}) {
-        const auto found = std::find(list->rbegin(), list->rend(), &node);
-        if (found != list->rend()) list->erase(std::next(found).base());
+        list->erase_last(&node);
     }
 }
 

@@ -137,7 +137,8 @@ inline void Run::mark_unsettled() noexcept {
     }
 }
 
-inline void Run::unref() noexcept {
+// In line, g++ 12 takes any reference for the last one, and warns of a use after it.
+[[gnu::noinline]] inline void Run::unref() noexcept {
     if (--references_ > 0) return;
     if (!left_) leave();
     delete this;

@@ -25,31 +25,29 @@ inline bool Run::touch_without_last(NodeCore& node) {
     return true;
 }
 
-inline void Run::reset(NodeCore& node) {
+[[gnu::always_inline]] inline void Run::reset(NodeCore& node) {
+    if (node.state > NodeState::completed && node.error != nullptr) node.error = nullptr;
+    static_cast<NodeLap&>(node) = NodeLap();
     node.stamp = stamp_;
     node.run = this;
-    node.state = NodeState::pending;
-    node.phase = Phase::idle;
-    node.queued = false;
-    node.blocked = false;
-    node.held_back = false;
-    node.stop_asked = false;
-    node.called = false;
-    node.output_moved = false;
-    node.timed_out = TimedOut::no;
     node.flags = 0;
     node.running = false;
     node.pending = node.in.size();
-    node.runtime = {};
-    if (node.has_output) node.clear_output();
-    if (node.error != nullptr) node.error = nullptr;
-    if (Extras* extras = node.extras.get(); extras != nullptr) {
-        extras->skip_reason.clear();
-        extras->attempts = 0;
-        extras->again = 0;
-        extras->without_slot = 0;
-        if (extras->stream != nullptr) extras->stream->open = false;
+    if (node.has_output) node.drop_output();
+    if (node.NodeSpecials::any()) {
+        node.blocked = false;
+        node.held_back = false;
+        node.runs_again = false;
     }
+    if (node.extras != nullptr) reset_extras(*node.extras);
+}
+
+[[gnu::noinline]] inline void Run::reset_extras(Extras& extras) noexcept {
+    extras.skip_reason.clear();
+    extras.attempts = 0;
+    extras.again = 0;
+    extras.without_slot = 0;
+    if (extras.stream != nullptr) extras.stream->open = false;
 }
 
 inline bool Run::is_settled(const NodeCore& node) const noexcept {
@@ -97,7 +95,6 @@ inline void Run::begin(NodeCore& node) {
         begin_in_vain(node);
         return;
     }
-    if (active_.size() == active_.capacity()) active_.reserve(active_.size() * 2 + 16);
     if (node.has_output) node.clear_output();  // of the lap before
     node.phase = Phase::body;
     node.running = true;
@@ -107,7 +104,7 @@ inline void Run::begin(NodeCore& node) {
     std::coroutine_handle<> body;
     try {
         if (!has_limits(node)) started(node);
-        if (rewiring_.any()) check_arguments(node);
+        if (rewired_) check_arguments(node);
         body = start_body(node);
     } catch (...) {
         executing_ = nullptr;
@@ -122,7 +119,20 @@ inline void Run::begin(NodeCore& node) {
     boundary_known_ = false;
     core_.resume(body);
     executing_ = nullptr;
-    if (node.phase != Phase::finished && !dropped_) activate(node);
+    if (node.phase == Phase::finished) {
+        finish_executed(node);
+    } else if (!dropped_) {
+        activate(node);
+    }
+}
+
+// It has come to its end before it waited.
+inline void Run::finish_executed(NodeCore& node) {
+    if (dropped_ || frozen_) {
+        finished_.push(node);
+    } else {
+        finish(node);
+    }
 }
 
 inline void Run::begin_in_vain(NodeCore& node) {
@@ -135,7 +145,10 @@ inline void Run::begin_in_vain(NodeCore& node) {
 }
 
 inline void Run::started(NodeCore& node) {
-    if (options_.timing) node.runtime = boundary().time_since_epoch();
+    if (options_.timing) {
+        node.runtime = boundary().time_since_epoch();
+        node.timed = true;
+    }
     if (options_.streaming) tell(EventKind::started, node);
     set_state(node, NodeState::running);
     if (node.feeds_pipes) open_stream(node);
@@ -178,11 +191,11 @@ inline void Run::finish(NodeCore& node) {
     }
     boundary_known_ = false;
     try {
-        if (node.extras != nullptr && node.extras->driver) {
+        if (node.needs_driver) {
             const Task<> driver = std::move(node.extras->driver);
-            TaskAccess::handle(driver).promise().result.take();
+            error = TaskAccess::handle(driver).promise().result.error();
         } else {
-            node.take_result();
+            error = node.take_result();
         }
     } catch (...) {
         error = std::current_exception();
@@ -192,7 +205,6 @@ inline void Run::finish(NodeCore& node) {
 
 // What the edges keep for the node: what transforms made, chunks that it has not read.
 inline void Run::release_forwards(NodeCore& node) noexcept {
-    if (!node.owns_forwards) return;
     for (const InEdge& edge : node.in) {
         if (edge.forward != nullptr && edge.forward->owned()) edge.forward->reset();
     }
@@ -202,12 +214,10 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     node.phase = Phase::idle;
     node.running = false;
     --slots_;
-    if (options_.timing && node.state != NodeState::ready) {  // it was started
-        node.runtime = boundary().time_since_epoch() - node.runtime;
-    }
-    node.release_arguments();
+    if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
+    if (node.keeps_arguments) node.release_arguments();
     if (fatal_ != nullptr) {
-        release_forwards(node);
+        if (node.owns_forwards) release_forwards(node);
         node.clear_output();
         node.state = NodeState::cancelled;
         return;
@@ -308,27 +318,27 @@ inline void Run::skip_blocked(NodeCore& node) {
 }
 
 inline void Run::settle(NodeCore& node, NodeState state) {
-    release_forwards(node);
+    if (node.owns_forwards) release_forwards(node);
     set_state(node, state);
     node.pending = ++settled_;
+    if (state == NodeState::completed) {
+        record(report_->completed, EventKind::completed, node);
+    } else {
+        record_end(node, state);
+    }
+    if (node.runs_again) {
+        settle_lap(node);
+    } else {
+        deliver_all(node);
+    }
+    if (!readers_.empty()) release_readers(node);
+}
+
+inline void Run::record_end(NodeCore& node, NodeState state) {
     switch (state) {
-        case NodeState::completed: record(report_->completed, EventKind::completed, node); break;
         case NodeState::failed: record(report_->failed, EventKind::failed, node); break;
         case NodeState::skipped: record(report_->skipped, EventKind::skipped, node); break;
         default: record(report_->cancelled, EventKind::cancelled, node); break;
-    }
-    std::vector<NodeCore*> again;
-    if (state == NodeState::completed && node.runs_again()) again = settled_children(node);
-    settling_ = &node;
-    end_ = node.out.size();
-    for (cursor_ = 0; cursor_ < end_ && !dropped_ && !frozen_;) {
-        const std::uint32_t at = cursor_++;  // a transform may remove edges
-        deliver(node, node.out[at]);
-    }
-    settling_ = nullptr;
-    if (!readers_.empty()) release_readers(node);
-    for (NodeCore* child : again) {
-        if (!stopping_ && is_settled(*child)) run_again(*child);
     }
 }
 

@@ -89,6 +89,7 @@ inline void Run::join(NodeCore& first) {
         for (std::size_t i = 0; i < joined.size(); ++i) {
             for (const InEdge& edge : joined[i]->in) add(*edge.parent);
         }
+        rewired_ = true;
         rewiring_.join(joined);
     } catch (...) {
         for (NodeCore* node : joined) node->plan = 0;

@@ -60,6 +60,7 @@ class Slot;
 template <class P>
 class Slot<P, false> {
 public:
+    using Parameter = P;
     using Value = typename ParamTraits<P>::Value;
     using Element = Value;
     static constexpr bool by_reference = ParamTraits<P>::by_reference;
@@ -133,6 +134,7 @@ private:
 template <class P>
 class Slot<P, true> {
 public:
+    using Parameter = P;
     using Value = typename ParamTraits<P>::Value;
     using Element = typename ListElement<Value>::type;
     static constexpr bool by_reference = false;  // each edge gives an element of its own
@@ -173,6 +175,7 @@ private:
 template <class V>
 class Slot<BoundObject<V>, false> {
 public:
+    using Parameter = const V&;
     using Value = V;
     using Element = V;
     static constexpr bool by_reference = true;

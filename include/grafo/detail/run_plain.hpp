@@ -1,0 +1,131 @@
+#pragma once
+#include <coroutine>
+#include <cstdint>
+#include <exception>
+#include <utility>
+
+#include <grafo/detail/run.hpp>
+
+// The short path: a node with nothing special, in a run that nobody watches. It does what the long
+// one in run_nodes.hpp does with all that cannot happen left out, and leaves to it what goes
+// another way: a body that throws, waits, or was cancelled meanwhile.
+namespace grafo::detail {
+
+// Counts the child down over an edge that only orders, or forwards without a transform.
+[[gnu::always_inline]] inline void Run::pass_on(NodeCore& child) {
+    if (child.stamp != stamp_) {
+        if (child.plan != plan_id_) return;
+        reset(child);
+    }
+    if (child.state != NodeState::pending || --child.pending > 0) return;
+    if (bits_of(static_cast<const NodeLap&>(child)) != 0 || child.NodeSpecials::any()) {
+        make_ready(child);
+        return;
+    }
+    NodeLap lap;
+    lap.state = NodeState::ready;
+    lap.queued = true;
+    static_cast<NodeLap&>(child) = lap;
+    ready_.push_plain(child);
+}
+
+// The end of a completed node: on to its children. No code of the user can change the edges before
+// the first that has a transform.
+[[gnu::always_inline]] inline void Run::pass_on_all(NodeCore& node) {
+    const std::uint32_t count = node.out.size();
+    const OutEdge* edge = node.out.begin();
+    for (const OutEdge* end = edge + count; edge != end; ++edge) {
+        if (edge->forward != nullptr) {
+            deliver_from(node, static_cast<std::uint32_t>(edge - node.out.begin()));
+            return;
+        }
+        pass_on(*edge->child);
+    }
+}
+
+inline void Run::deliver_all(NodeCore& node) {
+    if (node.state == NodeState::completed && !observed_) {
+        pass_on_all(node);
+    } else {
+        deliver_from(node, 0);
+    }
+}
+
+[[gnu::noinline]] inline void Run::deliver_from(NodeCore& node, std::uint32_t first) {
+    settling_ = &node;
+    end_ = node.out.size();
+    for (cursor_ = first; cursor_ < end_ && !dropped_ && !frozen_;) {
+        const OutEdge edge = node.out[cursor_++];  // a transform may remove edges
+        deliver(node, edge);
+    }
+    settling_ = nullptr;
+}
+
+[[gnu::always_inline]] inline NodeCore* Run::next_plain() noexcept {
+    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 || !finished_.empty() ||
+        slots_ >= options_.max_concurrency) {
+        return nullptr;
+    }
+    NodeCore* node = ready_.plain_front();
+    if (node == nullptr || node->NodeSpecials::any() || node->state != NodeState::ready ||
+        node->phase != Phase::idle) {
+        return nullptr;
+    }
+    ready_.pop_plain();
+    return node;
+}
+
+inline void Run::run_plain(NodeCore& node) {
+    NodeLap lap;
+    lap.state = NodeState::running;
+    lap.phase = Phase::body;
+    lap.called = true;
+    static_cast<NodeLap&>(node) = lap;
+    node.running = true;
+    if (options_.timing) {
+        node.runtime = boundary().time_since_epoch();
+        node.timed = true;
+    }
+    executing_ = &node;
+    ++slots_;
+    std::coroutine_handle<> body;
+    try {
+        body = node.call(&Run::on_done, &node);
+    } catch (...) {
+        executing_ = nullptr;
+        finish_at_once(node, std::current_exception());
+        return;
+    }
+    boundary_known_ = false;
+    if (body) {
+        core_.resume(body);
+        if (node.phase != Phase::finished) {
+            executing_ = nullptr;
+            if (!dropped_) activate(node);
+            return;
+        }
+    }
+    executing_ = nullptr;
+    // The body may have stopped, dropped or rewired the run.
+    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 || node.NodeSpecials::any() ||
+        (node.flags & Context::cancelled) != 0) {
+        body ? finish_executed(node) : finish_at_once(node, nullptr);
+        return;
+    }
+    try {
+        if (body && !node.take_plain_result()) return finish_executed(node);
+    } catch (...) {
+        finish_at_once(node, std::current_exception());
+        return;
+    }
+    --slots_;
+    node.running = false;
+    node.phase = Phase::idle;
+    node.state = NodeState::completed;
+    if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
+    node.pending = ++settled_;
+    report_->completed.push_back(&node);
+    pass_on_all(node);
+}
+
+}  // namespace grafo::detail
