@@ -62,16 +62,17 @@ public:
     }
 
     void advance() noexcept override {
-        while (!queue_.empty() && queue_.front().weight <= available_) {
+        while (!queue_.empty()) {
             SemaphoreWaiter& first = queue_.front();
             if (running(first.home)) {
+                if (first.weight > available_) return;
                 unqueue(first);
                 available_ -= first.weight;
                 first.place = SemaphoreWaiter::Place::granted;
                 LoopCore::current->make_ready(first);
             } else if (advance_in(first.home)) {
                 return;
-            } else {
+            } else {  // its loop is gone: it will never go on, and must not hold up the others
                 unqueue(first);
                 first.place = SemaphoreWaiter::Place::outside;
             }

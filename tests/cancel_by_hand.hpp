@@ -1,0 +1,31 @@
+// Tasks that a test cancels at the very moment it wants to.
+#pragma once
+
+#include <coroutine>
+
+#include <grafo/task.hpp>
+
+namespace grafo_test {
+
+/// `co_await own_context(place)` writes the context of the awaiting coroutine to `place`, without a
+/// suspension. Valid until that coroutine ends.
+class OwnContext {
+public:
+    explicit OwnContext(grafo::detail::Context*& place) noexcept : place_(&place) {}
+    bool await_ready() const noexcept { return false; }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> coroutine) const noexcept {
+        *place_ = &grafo::detail::context_of(coroutine);
+        return false;
+    }
+    void await_resume() const noexcept {}
+
+    using grafo_awaitable = void;
+
+private:
+    grafo::detail::Context** place_;
+};
+
+inline OwnContext own_context(grafo::detail::Context*& place) noexcept { return OwnContext(place); }
+
+}  // namespace grafo_test
