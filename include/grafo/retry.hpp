@@ -29,7 +29,11 @@ class TypedRetryPredicate final : public RetryPredicate {
 
 public:
     template <class G>
-    explicit TypedRetryPredicate(G&& fn) : fn_(std::forward<G>(fn)) {}
+    explicit TypedRetryPredicate(G&& fn) : fn_(std::forward<G>(fn)) {
+        if constexpr (std::is_pointer_v<F> || std::is_member_function_pointer_v<F>) {
+            if (fn_ == nullptr) throw Error("RetryPolicy::when was given a null pointer");
+        }
+    }
 
     bool wants(const std::exception_ptr& error) override {
         if constexpr (std::is_same_v<Asked, std::exception_ptr>) {
@@ -164,7 +168,8 @@ public:
     /// Retries only after errors for which `pred` is true. It takes a `const std::exception_ptr&`
     /// and is always asked, or a `const E&` and is asked about an `E` and what derives from it:
     /// other errors are not retried. Replaces the predicate that was there. A function, a lambda
-    /// that is not generic, a member function of `E`; one allocation.
+    /// that is not generic, a const member function of `E`; one allocation. Throws `Error` for a
+    /// null pointer.
     template <class F>
     RetryPolicy& when(F&& pred) & {
         predicate_ = detail::make_retry_predicate(std::forward<F>(pred));
