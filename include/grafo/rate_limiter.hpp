@@ -218,7 +218,9 @@ public:
     /// not suspend where that is so now. What it spends is spent when it resumes.
     /// The await throws `Cancelled` when its context is cancelled: that spends nothing. No
     /// allocation once the limiter has grown to what is in use.
-    [[nodiscard]] Acquire acquire() const noexcept { return Acquire(state_); }
+    [[nodiscard("an acquire does nothing until it is awaited")]] Acquire acquire() const noexcept {
+        return Acquire(state_);
+    }
 
     /// How many are let through in any window of `per()`.
     [[nodiscard]] std::size_t count() const noexcept { return state_->count(); }

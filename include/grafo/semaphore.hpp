@@ -208,13 +208,15 @@ public:
     /// gives the guard that holds it; does not suspend where that is so now.
     /// Throws `Error` for a weight of 0 or above the capacity; the await throws `Cancelled` when
     /// its context is cancelled. No allocation.
-    [[nodiscard]] Acquire acquire(std::size_t weight = 1) const {
+    [[nodiscard("an acquire does nothing until it is awaited")]] Acquire acquire(
+        std::size_t weight = 1) const {
         return Acquire(state_, checked(weight));
     }
 
     /// Takes `weight` if it is available now and nobody waits; else the guard is empty. Throws
     /// `Error` for a weight of 0 or above the capacity.
-    [[nodiscard]] Guard try_acquire(std::size_t weight = 1) const {
+    [[nodiscard("a Guard that is not kept returns at once what was acquired")]] Guard try_acquire(
+        std::size_t weight = 1) const {
         if (!state_->take(checked(weight))) return Guard();
         return Guard(state_, weight);
     }
