@@ -2,6 +2,7 @@
 #pragma once
 
 #include <coroutine>
+#include <utility>
 
 #include <grafo/task.hpp>
 
@@ -27,5 +28,34 @@ private:
 };
 
 inline OwnContext own_context(grafo::detail::Context*& place) noexcept { return OwnContext(place); }
+
+/// An awaitable of another library: opened by hand, cannot be cancelled. A dropped run that waits
+/// for it stays, frozen, until it opens.
+class Gate {
+public:
+    Gate() = default;
+    Gate(const Gate&) = delete;
+    Gate& operator=(const Gate&) = delete;
+
+    class Awaiter {
+    public:
+        explicit Awaiter(Gate& gate) noexcept : gate_(gate) {}
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> handle) const noexcept {
+            gate_.waiting_ = handle;
+        }
+        void await_resume() const noexcept {}
+
+    private:
+        Gate& gate_;
+    };
+    Awaiter operator co_await() noexcept { return Awaiter(*this); }
+    void open() {
+        if (waiting_) std::exchange(waiting_, {}).resume();
+    }
+
+private:
+    std::coroutine_handle<> waiting_;
+};
 
 }  // namespace grafo_test

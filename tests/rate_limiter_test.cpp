@@ -548,6 +548,51 @@ TEST_CASE("A stream may be dropped after every event of nodes that wait and pass
     }
 }
 
+TEST_CASE(
+    "A waiter that is dropped, but not yet destroyed, is out of the queue and spends nothing") {
+    Counted::reset();
+    const RateLimiter limiter{1, 10s};
+    Times times;
+    grafo_test::Gate gate;
+    const auto behind_gate = [&]() -> Task<> {
+        const Counted local;
+        co_await gate;
+    };
+    const auto frozen = [&]() -> Task<> {
+        const Counted local;
+        co_await limiter.acquire();
+        FAIL("it was dropped");
+    };
+    const auto inner = [&]() -> Task<> {
+        const Node first{"first", behind_gate};
+        const Node second{"second", frozen};
+        TreeExecutor executor{"inner", {first, second}};
+        co_await executor.run();
+    };
+    const auto body = [&]() -> Task<> {
+        co_await limiter.acquire();
+        {
+            const Node outer{"outer", inner};
+            auto stream = TreeExecutor{outer}.yielding();
+            const auto started = co_await stream.next();
+            REQUIRE(started);
+            co_await sleep_for(1s);
+            CHECK(limiter.waiting() == 1);
+            EventLoop::current().spawn(pass(limiter, times));
+            co_await grafo::yield();
+        }
+        CHECK(limiter.waiting() == 1);
+        co_await sleep_for(20s);
+        CHECK(times == Times{10s});
+        CHECK(Counted::live() == 2);  // both frozen
+        gate.open();
+        co_await sleep_for(1s);
+    };
+    run_virtual(body);
+    CHECK(limiter.waiting() == 0);
+    CHECK(Counted::live() == 0);
+}
+
 TEST_CASE("A range over such a stream may be left after every event, outside of its loop") {
     for (int events = 1; events < 70; ++events) {
         CAPTURE(events);

@@ -705,6 +705,55 @@ TEST_CASE("A stream may be dropped after every event of nodes that wait, hold an
     }
 }
 
+TEST_CASE(
+    "A waiter that is dropped, but not yet destroyed, is out of the queue and gives its permit "
+    "on") {
+    Counted::reset();
+    const Semaphore semaphore{1};
+    Log log;
+    const bool on_its_way = GENERATE(false, true);
+    grafo_test::Gate gate;
+    const auto behind_gate = [&]() -> Task<> {
+        const Counted local;
+        co_await gate;
+    };
+    const auto frozen = [&]() -> Task<> {
+        const Counted local;
+        const Semaphore::Guard guard = co_await semaphore.acquire();
+        FAIL("it was dropped");
+    };
+    const auto inner = [&]() -> Task<> {
+        const Node first{"first", behind_gate};
+        const Node second{"second", frozen};
+        TreeExecutor executor{"inner", {first, second}};
+        co_await executor.run();
+    };
+    const auto body = [&]() -> Task<> {
+        Semaphore::Guard guard = co_await semaphore.acquire();
+        {
+            const Node outer{"outer", inner};
+            auto stream = TreeExecutor{outer}.yielding();
+            const auto started = co_await stream.next();
+            REQUIRE(started);
+            co_await sleep_for(1s);
+            CHECK(semaphore.waiting() == 1);
+            EventLoop::current().spawn(use(semaphore, log, "next", 1s));
+            co_await grafo::yield();
+            if (on_its_way) guard.release();
+        }
+        CHECK(semaphore.waiting() == (on_its_way ? 0 : 1));
+        guard.release();
+        co_await sleep_for(500ms);
+        CHECK(log == Log{"next"});
+        CHECK(Counted::live() == 3);  // of which two are frozen
+        gate.open();
+        co_await sleep_for(1s);
+    };
+    run_virtual(body);
+    CHECK(semaphore.available() == 1);
+    CHECK(Counted::live() == 0);
+}
+
 TEST_CASE("A range over such a stream may be left after every event, outside of its loop") {
     for (int events = 1; events < 80; ++events) {
         CAPTURE(events);
