@@ -157,6 +157,7 @@ private:
             : Mail(&Posted::call, &Posted::drop), loop(l), fn(std::forward<G>(g)) {}
         static void call(Mail& mail) {
             const std::unique_ptr<Posted> self(&static_cast<Posted&>(mail));
+            self->loop.enter(nullptr);
             try {
                 self->fn();
             } catch (...) {
@@ -231,13 +232,17 @@ private:
             detail::Job& job = batch.front();
             job.unlink();
             job.step(job);
+            leave();
             if (root_ != nullptr && root_->at_end()) break;
         }
         if (!batch.empty()) {  // the rest keeps its place before what became ready meanwhile
             batch.splice_back(ready);
             ready.splice_back(batch);
         }
-        if (!mailbox_->empty()) mailbox_->deliver();
+        if (!mailbox_->empty()) {
+            mailbox_->deliver();
+            leave();
+        }
         if (reactor_ != &own_reactor_) reactor_->poll();
         if (!virtual_ && !timers_.empty()) fire_timers(Clock::now());
     }

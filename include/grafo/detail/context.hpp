@@ -98,6 +98,18 @@ struct WaitList : Link {
     Describe describe;
 };
 
+// Told on the loop's thread who has control of it: see watchdog.hpp.
+class Monitor {
+public:
+    // The user's code is about to run; `label` is empty where it is no node's.
+    virtual void enter(std::string_view label) noexcept = 0;
+    // The loop is back.
+    virtual void leave() noexcept = 0;
+
+protected:
+    ~Monitor() = default;
+};
+
 // What a coroutine reaches of the loop that runs it.
 struct LoopCore {
     LinkList<Job> ready;
@@ -112,6 +124,17 @@ struct LoopCore {
         coroutine.resume();
         while (next) std::exchange(next, {}).resume();
     }
+
+    // Said wherever the loop gives control to the user's code, and where it gets it back.
+    void enter(const Context* context) noexcept {
+        if (monitor == nullptr) return;
+        monitor->enter(context != nullptr ? context->label() : std::string_view());
+    }
+    void leave() noexcept {
+        if (monitor != nullptr) monitor->leave();
+    }
+
+    Monitor* monitor = nullptr;  // normally none
 
     std::size_t out = 0;        // awaits that only another library or thread can end
     std::size_t holds = 0;      // those among them for which a virtual clock stands still
@@ -239,6 +262,7 @@ Waiter::Begin Waiter::begin(std::coroutine_handle<Promise> coroutine) noexcept {
 
 inline void Waiter::resume(Job& job) {
     auto& waiter = static_cast<Waiter&>(job);
+    LoopCore::current->enter(waiter.context);
     if (Context* context = waiter.context; context != nullptr) {
         if ((context->flags & Context::dropped) != 0) {
             context->reap();  // may destroy the waiter

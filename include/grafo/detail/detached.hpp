@@ -48,6 +48,7 @@ private:
         auto& self = static_cast<Detached&>(job);
         if (!self.running) {
             self.running = true;
+            LoopCore::current->enter(&self);
             LoopCore::current->resume(self.coroutine_);
         } else {
             self.finish();

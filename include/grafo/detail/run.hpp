@@ -49,6 +49,7 @@ public:
         core.resume(TaskAccess::handle(task_));
     }
     void reap() noexcept override;
+    [[nodiscard]] std::string_view label() const noexcept override { return parent.id; }
     [[nodiscard]] std::exception_ptr error() const noexcept {
         return TaskAccess::handle(task_).promise().result.error();
     }
@@ -550,6 +551,7 @@ private:
         boundary_known_ = false;
         executing_ = &node;
         if (node.extras != nullptr && node.extras->timer != nullptr) node.extras->timer->resume();
+        core_.enter(&node);
         core_.resume(node.coroutine());
         executing_ = nullptr;
         if (node.phase != Phase::finished) return;

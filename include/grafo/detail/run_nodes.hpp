@@ -101,6 +101,7 @@ inline void Run::begin(NodeCore& node) {
     node.called = !node.needs_driver;  // else when its callbacks have let it begin
     ++slots_;
     executing_ = &node;
+    core_.enter(&node);
     std::coroutine_handle<> body;
     try {
         if (!has_limits(node)) started(node);
@@ -364,6 +365,7 @@ inline bool Run::transform(NodeCore& parent, NodeCore& child, Forward& forward) 
     try {
         boundary_known_ = false;
         transforming_ = true;
+        core_.enter(&parent);
         Task<> task = forward.evaluate(parent);
         transforming_ = false;
         if (dropped_ || frozen_) return false;  // by the transform itself
