@@ -864,6 +864,38 @@ TEST_CASE("The frames of a run that is dropped go at once, detached work goes on
     CHECK(stopped);
 }
 
+TEST_CASE("A body that drops its own stream and then offloads never does") {
+    ThreadPool pool{1};
+    bool called = false;
+    bool went_on = false;
+    Counted::reset();
+    for (const bool detached : {false, true}) {
+        std::optional<AsyncGenerator<Event>> events;
+        const auto body = [&]() -> Task<> {
+            auto work = [counted = Counted{1}, &called] { called = true; };
+            events.reset();
+            if (detached) co_await offload_detached(pool, std::move(work));
+            if (!detached) co_await offload(pool, std::move(work));
+            went_on = true;
+        };
+        Node first{"first", [] {}};
+        Node node{"node", body};
+        first.connect(node);
+        const auto consume = [&]() -> Task<> {
+            events.emplace(TreeExecutor{first}.yielding());
+            co_await events->next();
+            co_await sleep_for(1h);
+        };
+        EventLoop loop{virtual_time};
+        loop.run(consume());
+        CHECK(node.state() == NodeState::cancelled);
+    }
+    drain(pool);
+    CHECK_FALSE(called);
+    CHECK_FALSE(went_on);
+    CHECK(Counted::live() == 0);
+}
+
 TEST_CASE("A virtual clock stands still while detached work is awaited, not when it is abandoned") {
     ThreadPool pool{1};
     std::latch release(1);
