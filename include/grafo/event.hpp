@@ -101,11 +101,14 @@ public:
     [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
 
     // Made by the run.
-    Event(EventKind kind, detail::NodeCore& core, std::chrono::nanoseconds delay,
-          std::shared_ptr<const NodeError> error)
-        : kind_(kind), core_(&core), delay_(delay), error_(std::move(error)) {}
-    Event(detail::NodeCore& core, void* item)
+    Event(EventKind kind, detail::NodeCore& core) noexcept : kind_(kind), core_(&core) {}
+    Event(detail::NodeCore& core, void* item) noexcept
         : kind_(EventKind::chunk), core_(&core), item_(item) {}
+    void set_error(std::shared_ptr<const NodeError> error,
+                   std::chrono::nanoseconds delay = std::chrono::nanoseconds(0)) noexcept {
+        error_ = std::move(error);
+        delay_ = delay;
+    }
 
 private:
     EventKind kind_;

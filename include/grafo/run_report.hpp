@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include <grafo/detail/core_list.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/node.hpp>
 
 namespace grafo {
@@ -52,10 +52,10 @@ struct ReportData final : PinHolder {
     bool holds_nodes = false;
     std::string name;
     std::vector<GraphPin> pins;
-    CoreList completed;
-    CoreList failed;
-    CoreList skipped;
-    CoreList cancelled;
+    FlatList<NodeCore*> completed;
+    FlatList<NodeCore*> failed;
+    FlatList<NodeCore*> skipped;
+    FlatList<NodeCore*> cancelled;
     std::shared_ptr<std::vector<NodeError>> errors = std::make_shared<std::vector<NodeError>>();
     std::chrono::nanoseconds elapsed{};
     bool stopped = false;
@@ -110,7 +110,7 @@ public:
     explicit RunReport(std::shared_ptr<detail::ReportData> data) : data_(std::move(data)) {}
 
 private:
-    static std::vector<AnyNode> nodes(const detail::CoreList& cores) {
+    static std::vector<AnyNode> nodes(const detail::FlatList<detail::NodeCore*>& cores) {
         std::vector<AnyNode> result;
         result.reserve(cores.size());
         for (detail::NodeCore* core : cores) result.push_back(AnyNode(*core));

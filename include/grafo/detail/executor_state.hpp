@@ -310,7 +310,7 @@ inline AsyncGenerator<Event> stream(std::shared_ptr<ExecutorState> state,
                                     ExecutorState::Ticket ticket) {
     const RunHolder run(*state, ticket.control(), true);
     for (;;) {
-        co_await AwaitRun(*run, true);
+        if (!run->has_event() || run->cancelled()) co_await AwaitRun(*run, true);
         if (!run->has_event()) break;
         Event event = run->take_event();
         try {

@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <memory>
 #include <string>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include <grafo/detail/driver.hpp>
+#include <grafo/detail/event_queue.hpp>
 #include <grafo/detail/node_failure.hpp>
 #include <grafo/detail/pipe.hpp>
 #include <grafo/detail/plan.hpp>
@@ -70,7 +70,7 @@ private:
 
 // What makes a run more than starting the next node, together so that one look tells.
 struct RunSpecials {
-    bool watched_ = false;   // its events are read, or it is observed, or shuffled
+    bool watched_ = false;   // it is observed, or shuffled
     bool stopping_ = false;  // nothing more starts
     bool dropped_ = false;   // the holder is gone
     bool frozen_ = false;    // the holder will be gone once nothing here is busy
@@ -91,7 +91,7 @@ public:
           plan_id_(plan.id),
           stamp_(next_stamp()),
           observed_(!options_.observers.empty()) {
-        watched_ = observed_ || options_.streaming || options_.shuffle;
+        watched_ = observed_ || options_.shuffle;
         active_.reserve(16);
         report_->completed.reserve(plan.nodes.size());
         report_->reserve_graphs(plan.graphs);
@@ -123,14 +123,22 @@ public:
 
     // The next event, which the reader then holds. Its chunk is taken by `release`.
     [[nodiscard]] Event take_event() {
-        Record record = std::move(events_.front());
-        events_.pop_front();
-        if (record.kind != EventKind::chunk) {
-            return Event(record.kind, *record.node, record.delay, std::move(record.error));
+        EventRecord& record = events_.front();
+        NodeCore& node = *record.node;
+        if (record.kind == EventKind::chunk) {
+            held_by_ = &node;
+            held_ = record.chunk();
+            events_.pop();
+            return Event(node, held_.item);
         }
-        held_by_ = record.node;
-        held_ = record.chunk;
-        return Event(*record.node, held_.item);
+        Event event(record.kind, node);
+        if (record.kind == EventKind::failed) {
+            event.set_error(std::make_shared<const NodeError>((*report_->errors)[record.failure]));
+        } else if (record.kind == EventKind::retrying) {
+            event.set_error(std::move(record.retrying->error), record.retrying->delay);
+        }
+        events_.pop();
+        return event;
     }
     // The reader has moved on.
     void release() noexcept {
@@ -165,7 +173,7 @@ public:
     [[nodiscard]] bool busy() const noexcept {
         if (executing_ != nullptr || transforming_) return true;
         for (const NodeCore* node : active_) {
-            if (node->Context::busy()) return true;
+            if (node->phase != Phase::parked && node->Context::busy()) return true;
         }
         bool any = false;
         edge_tasks_.for_each([&](EdgeTask& task) { any = any || task.busy(); });
@@ -191,6 +199,10 @@ public:
             abandon_all();
             while (NodeCore* node = finished_.pop()) destroy(*node);
             mark_unsettled();
+            if (telling_ && references_ == 2) {  // but for the pump, nobody needs the graph
+                leave();
+                report_ = nullptr;
+            }
         }
         unref();
     }
@@ -207,9 +219,10 @@ public:
         node.collect_chunk(item);
         if (Stream* stream = node.stream(); stream != nullptr) return give(node, *stream, item);
         if (options_.streaming) {
-            events_.push_back(Record(node, HeldChunk{item, nullptr}));
+            EventRecord record(EventKind::chunk, node);
+            record.item = item;
+            events_.push(record);
             park(node);
-            wake_reader();
             return true;
         }
         return let_turn(node);
@@ -304,19 +317,6 @@ public:
     void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) override;
 
 private:
-    struct Record {
-        Record(NodeCore& yielder, HeldChunk yielded)
-            : kind(EventKind::chunk), node(&yielder), chunk(yielded) {}
-        Record(EventKind what, NodeCore& which, std::chrono::nanoseconds pause,
-               std::shared_ptr<const NodeError> why)
-            : kind(what), node(&which), delay(pause), error(std::move(why)) {}
-        EventKind kind;
-        NodeCore* node;
-        HeldChunk chunk{};
-        std::chrono::nanoseconds delay{};
-        std::shared_ptr<const NodeError> error;
-    };
-
     ~Run() = default;
 
     static std::uint32_t next_stamp() noexcept {
@@ -357,6 +357,8 @@ private:
     }
     bool work_on() {
         for (int budget = 128; budget > 0; --budget) {
+            // Before the user's code goes on, the reader sees what has happened, if it waits.
+            if (reader_waits() && comes_to_code() && !tell_reader()) return true;
             if (NodeCore* node = next_plain(); node != nullptr) {
                 run_plain(*node);
                 continue;
@@ -379,17 +381,28 @@ private:
                 go_on(line_.front());
             } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
                 if (options_.shuffle) ready_.shuffle(*options_.shuffle);
-                // Before the user's code goes on, the reader sees what has happened, if it waits.
-                if (reader_waits() && runs_code(*ready_.front()) && wake_reader()) return true;
                 begin(*ready_.pop());
             } else {
                 if (active_.empty() && ready_.empty() && edge_tasks_.empty()) end();
-                wake_reader();
-                return false;
+                if (!reader_waits()) return false;
+                if (!tell_reader()) return true;
             }
         }
-        wake_reader();
         return true;
+    }
+
+    // Is code of the user's what comes next, if anything does?
+    [[nodiscard]] bool comes_to_code() const noexcept {
+        return finished_.empty() && !queued_ && (ready_.empty() || runs_code(*ready_.front()));
+    }
+
+    // The reader goes on here, and not in a turn of the loop of its own. True if it waits again.
+    bool tell_reader() {
+        boundary_known_ = false;
+        telling_ = true;
+        Waiter::resume(*std::exchange(waiter_, nullptr));
+        telling_ = false;
+        return waiter_ != nullptr || dropped_;
     }
 
     [[nodiscard]] bool runs_code(const NodeCore& node) const noexcept;
@@ -404,12 +417,8 @@ private:
     }
 
     [[nodiscard]] bool reader_waits() const noexcept {
-        return waiter_ != nullptr && options_.streaming && !events_.empty();
-    }
-    bool wake_reader() noexcept {
-        if (!reader_waits()) return false;
-        core_.make_ready(*std::exchange(waiter_, nullptr));
-        return true;
+        return waiter_ != nullptr && !events_.empty() && options_.streaming && !dropped_ &&
+               !frozen_;
     }
 
     // ---- a node's life ------------------------------------------------------------------------
@@ -512,9 +521,9 @@ private:
         return true;
     }
     void drop_events() noexcept {
-        for (; !events_.empty(); events_.pop_front()) {
-            const Record& record = events_.front();
-            if (record.kind == EventKind::chunk) moved_on(*record.node, record.chunk);
+        for (; !events_.empty(); events_.pop()) {
+            const EventRecord& record = events_.front();
+            if (record.kind == EventKind::chunk) moved_on(*record.node, record.chunk());
         }
     }
 
@@ -595,13 +604,11 @@ private:
     }
 
     void tell(EventKind kind, NodeCore& node) {
-        std::shared_ptr<const NodeError> error;
-        if (kind == EventKind::failed) {
-            error = std::make_shared<const NodeError>(report_->errors->back());
-        }
-        events_.push_back(Record(kind, node, std::chrono::nanoseconds(0), std::move(error)));
+        EventRecord record(kind, node);
+        if (kind == EventKind::failed) record.failure = report_->errors->size() - 1;
+        events_.push(record);
     }
-    void record(CoreList& list, EventKind kind, NodeCore& node) {
+    void record(FlatList<NodeCore*>& list, EventKind kind, NodeCore& node) {
         list.push_back(&node);
         if (options_.streaming) tell(kind, node);
     }
@@ -655,6 +662,7 @@ private:
     std::uint32_t references_ = 1;
     bool pumping_ = false;
     bool observed_ = false;
+    bool telling_ = false;    // the reader runs inside the pump
     unsigned stops_ = 0;      // how often it was asked for
     bool cancelled_ = false;  // the awaiting coroutine was cancelled
     bool ended_ = false;
@@ -676,7 +684,7 @@ private:
     std::vector<NodeCore*> active_;  // started, and waiting
     LinkList<EdgeTask> edge_tasks_;
     LinkList<EdgeTask> finished_edges_;
-    std::deque<Record> events_;
+    EventQueue events_;
     Waiter* waiter_ = nullptr;     // the coroutine that awaits the end, or the next event
     Context* awaiting_ = nullptr;  // its context, also when it has been woken already
     std::exception_ptr fatal_;

@@ -150,7 +150,10 @@ inline void Run::started(NodeCore& node) {
         node.runtime = boundary().time_since_epoch();
         node.timed = true;
     }
-    if (options_.streaming) tell(EventKind::started, node);
+    if (options_.streaming) {
+        tell(EventKind::started, node);
+        schedule();
+    }
     set_state(node, NodeState::running);
     if (node.feeds_pipes) open_stream(node);
 }

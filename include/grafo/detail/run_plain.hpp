@@ -88,8 +88,10 @@ inline void Run::run_plain(NodeCore& node) {
     }
     executing_ = &node;
     ++slots_;
+    core_.enter(&node);
     std::coroutine_handle<> body;
     try {
+        if (options_.streaming) tell(EventKind::started, node);
         body = node.call(&Run::on_done, &node);
     } catch (...) {
         executing_ = nullptr;
@@ -124,7 +126,7 @@ inline void Run::run_plain(NodeCore& node) {
     node.state = NodeState::completed;
     if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
     node.pending = ++settled_;
-    report_->completed.push_back(&node);
+    record(report_->completed, EventKind::completed, node);
     pass_on_all(node);
 }
 

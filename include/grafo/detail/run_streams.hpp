@@ -42,7 +42,13 @@ inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
     std::unique_ptr<ChunkCopy> copy;
     if (stream.buffer > 0) copy.reset(node.copy_chunk(item));
     const HeldChunk chunk{copy != nullptr ? copy->item() : item, copy.get()};
-    if (options_.streaming) events_.push_back(Record(node, chunk));  // nothing throws from here on
+    if (options_.streaming) {
+        EventRecord record(EventKind::chunk, node);
+        record.copied = copy != nullptr;
+        record.copied ? static_cast<void>(record.copy = copy.get())
+                      : static_cast<void>(record.item = item);
+        events_.push(record);  // nothing throws from here on
+    }
     if (copy != nullptr) {
         copy->producer = &node;
         copy->readers = readers;
@@ -54,7 +60,7 @@ inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
     for (PipeEnd* end : stream.ends) {
         if (end->reads()) end->give(chunk);
     }
-    wake_reader();
+    schedule();
     if (chunk.copy != nullptr && stream.copies <= stream.buffer) return let_turn(node);
     park(node);
     return true;
@@ -126,8 +132,12 @@ inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
         set_state(node, NodeState::running);
     }
     if (options_.streaming) {
-        events_.push_back(Record(EventKind::retrying, node, delay, std::move(told)));
-        wake_reader();
+        auto retrying = std::make_unique<Retrying>(Retrying{std::move(told), delay});
+        EventRecord record(EventKind::retrying, node);
+        record.retrying = retrying.get();
+        events_.push(record);
+        static_cast<void>(retrying.release());  // owned by the record
+        schedule();
     }
 }
 

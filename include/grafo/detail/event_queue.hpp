@@ -1,0 +1,66 @@
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <utility>
+
+#include <grafo/detail/chunk_copy.hpp>
+#include <grafo/detail/flat_list.hpp>
+#include <grafo/event.hpp>
+
+namespace grafo::detail {
+
+// What the event `retrying` tells.
+struct Retrying {
+    std::shared_ptr<const NodeError> error;
+    std::chrono::nanoseconds delay;
+};
+
+// An event that the reader has still to see; three words, because there are two for each node.
+struct EventRecord {
+    EventKind kind;
+    bool copied = false;  // of a chunk: it lies in a ChunkCopy
+    NodeCore* node;
+    union {
+        void* item;           // of a chunk in its producer's frame
+        ChunkCopy* copy;      // of a chunk that was copied
+        Retrying* retrying;   // owned by the record
+        std::size_t failure;  // its place among the run's errors
+    };
+
+    EventRecord(EventKind what, NodeCore& which) noexcept
+        : kind(what), node(&which), item(nullptr) {}
+    [[nodiscard]] HeldChunk chunk() const noexcept {
+        return copied ? HeldChunk{copy->item(), copy} : HeldChunk{item, nullptr};
+    }
+};
+
+class EventQueue {
+public:
+    EventQueue() = default;
+    EventQueue(const EventQueue&) = delete;
+    EventQueue& operator=(const EventQueue&) = delete;
+    ~EventQueue() {
+        while (!empty()) pop();
+    }
+    [[nodiscard]] bool empty() const noexcept { return first_ == records_.size(); }
+    [[nodiscard]] EventRecord& front() noexcept { return records_[first_]; }
+    void push(const EventRecord& record) { records_.push_back(record); }
+    // Destroys what the record owns.
+    void pop() noexcept {
+        const EventRecord& record = records_[first_];
+        if (record.kind == EventKind::retrying) delete record.retrying;
+        if (++first_ == records_.size()) {
+            records_.clear();
+            first_ = 0;
+        } else if (first_ >= 1024 && first_ * 2 > records_.size()) {
+            records_.erase_front(std::exchange(first_, 0));
+        }
+    }
+
+private:
+    FlatList<EventRecord> records_;
+    std::size_t first_ = 0;
+};
+
+}  // namespace grafo::detail
