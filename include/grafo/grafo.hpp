@@ -6,6 +6,7 @@
 
 #include <grafo/arguments.hpp>
 #include <grafo/async_generator.hpp>
+#include <grafo/combinators.hpp>
 #include <grafo/conditions.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event.hpp>
