@@ -97,15 +97,6 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
     return "unknown";
 }
 
-[[nodiscard]] inline std::string duration_text(std::chrono::nanoseconds d) {
-    using namespace std::chrono;
-    const auto in = [](auto count, const char* unit) { return std::to_string(count) + unit; };
-    if (d % 1s == 0ns) return in(d / 1s, " s");
-    if (d % 1ms == 0ns) return in(d / 1ms, " ms");
-    if (d % 1us == 0ns) return in(d / 1us, " us");
-    return in(d.count(), " ns");
-}
-
 // Throws the error that says why there is no output.
 [[noreturn]] void throw_output_unavailable(NodeCore& node, TypeId wanted);
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include <grafo/detail/duration_text.hpp>
 #include <grafo/detail/run.hpp>
 
 // A node's life in a run: touched, ready, started, ended with a word, settled, passed on.
