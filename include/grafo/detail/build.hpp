@@ -110,6 +110,14 @@ struct ParamAccepted : std::bool_constant<ParamTraits<P>::accepted> {};
 template <class V>
 struct ParamAccepted<BoundObject<V>> : std::true_type {};
 
+// A stream is read by whom it belongs to.
+template <class P>
+struct StreamAccepted
+    : std::bool_constant<!(std::is_reference_v<P> && PipeTraits<std::remove_cvref_t<P>>::is_pipe)> {
+};
+template <class V>
+struct StreamAccepted<BoundObject<V>> : std::true_type {};
+
 template <class P, ParamKind K>
 inline constexpr bool list_accepted =
     K != ParamKind::list || ListElement<typename ParamTraits<P>::Value>::is_list;
@@ -120,6 +128,7 @@ template <class... P>
 struct CheckParams<TypeList<P...>> {
     static constexpr bool references_accepted = (ParamAccepted<typename P::Type>::value && ...);
     static constexpr bool lists_accepted = (list_accepted<typename P::Type, P::kind> && ...);
+    static constexpr bool streams_accepted = (StreamAccepted<typename P::Type>::value && ...);
 };
 
 // A callable and the arguments beside it.
@@ -130,6 +139,7 @@ struct BuildCall {
     static constexpr bool counts_match = true;
     static constexpr bool references_accepted = true;
     static constexpr bool lists_accepted = true;
+    static constexpr bool streams_accepted = true;
     static constexpr bool result_accepted = true;
     static constexpr bool valid = false;
     using Output = void;
@@ -155,9 +165,10 @@ struct BuildCall<F, A...> {
     static constexpr bool counts_match = Zipped::counts_match;
     static constexpr bool references_accepted = CheckParams<Params>::references_accepted;
     static constexpr bool lists_accepted = CheckParams<Params>::lists_accepted;
+    static constexpr bool streams_accepted = CheckParams<Params>::streams_accepted;
     static constexpr bool result_accepted = kind != BodyKind::refused;
-    static constexpr bool valid =
-        arguments_named && counts_match && references_accepted && lists_accepted && result_accepted;
+    static constexpr bool valid = arguments_named && counts_match && references_accepted &&
+                                  lists_accepted && streams_accepted && result_accepted;
     using Output = typename Traits::Output;
     using Chunk = typename Traits::Chunk;
     static constexpr bool result_is_chunks = is_chunk_output<Return>;

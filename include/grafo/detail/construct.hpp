@@ -154,6 +154,8 @@ constexpr bool check_call() {
         C::references_accepted,
         "grafo: a parameter of a node's callable is taken by value or as const U&: U& and "
         "U&& would refer to what the node owns");
+    static_assert(C::streams_accepted,
+                  "grafo: a parameter that reads a stream is taken by value: AsyncGenerator<Y>");
     static_assert(C::lists_accepted,
                   "grafo: a list parameter (\"xs\"_args) is a std::vector<U> or const "
                   "std::vector<U>&");

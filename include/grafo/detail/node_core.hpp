@@ -101,6 +101,7 @@ struct NodeType {
     std::uint32_t param_count;
     bool output_is_chunks;  // collected from a generator without a result
     bool copies_chunks;     // they can be copied
+    bool const_chunks;      // it yields them as const
 };
 
 // A named point at which nodes hold each other together; see graph.hpp.
@@ -263,9 +264,10 @@ public:
 
     static constexpr std::uint32_t no_param = 0xffffffff;
 
-    bool has_output = false;
-    bool trivial_output = false;  // nothing has to be destroyed
-    bool rewired = false;         // its edges of before the run are kept by the run
+    bool has_output : 1 = false;
+    bool trivial_output : 1 = false;  // nothing has to be destroyed
+    bool rewired : 1 = false;         // its edges of before the run are kept by the run
+    bool abandoned : 1 = false;       // its run was dropped, and something uses it still
     // Unsettled in-edges; while it waits, its place in Run::active_; settled, its number in that
     // was.
     std::uint32_t pending = 0;

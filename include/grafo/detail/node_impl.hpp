@@ -206,8 +206,9 @@ public:
     void dispose() noexcept override { delete this; }
 
     static constexpr NodeType node_type{
-        type_id<Output>(), type_id<Chunk>(), ParamTable<typename B::Params>::infos,
-        B::Params::size,   collects,         std::is_copy_constructible_v<Chunk>};
+        type_id<Output>(),   type_id<Chunk>(), ParamTable<typename B::Params>::infos,
+        B::Params::size,     collects,         std::is_copy_constructible_v<Chunk>,
+        yields_const<Return>};
 
 private:
     struct NoContext {

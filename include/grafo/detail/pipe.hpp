@@ -2,6 +2,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -21,6 +22,8 @@ namespace grafo::detail {
 void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept;
 // Has the chunk other readers still?
 [[nodiscard]] bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept;
+// Why a reader is skipped whose producer was; `cause` is where the first cause begins.
+[[nodiscard]] std::string skip_of_producer(const NodeCore& producer, std::size_t& cause);
 // Throws what the end of the producer means to a reader; nothing where it completed.
 void check_producer(NodeCore& producer);
 
@@ -85,6 +88,7 @@ public:
     PipeEnd() noexcept = default;
     PipeEnd(const PipeEnd&) = delete;
     PipeEnd& operator=(const PipeEnd&) = delete;
+    ~PipeEnd() { cut_off(); }
 
     // The producer begins; `reads`: the reader has not settled before that.
     void open(NodeCore& producer, NodeCore& reader, bool reads) noexcept {
@@ -118,10 +122,24 @@ public:
     }
     // The reader has settled, or has let go of its generator.
     void leave() noexcept;
+    // The run was dropped, and the reader will be when it is not busy: what it looks at stays.
+    void drop() noexcept {
+        reads_ = false;
+        over_ = false;
+        forget_queue();
+    }
+    [[nodiscard]] NodeCore& reader() const noexcept { return *reader_; }
+    [[nodiscard]] bool holds_chunk() const noexcept { return held_.item != nullptr; }
 
 private:
     friend class PipeCursor;
 
+    void cut_off() noexcept;
+    void forget_queue() noexcept {
+        while (has_chunk()) moved_on(*producer_, queue_[first_++]);
+        queue_.clear();
+        first_ = 0;
+    }
     [[nodiscard]] bool has_chunk() const noexcept { return first_ < queue_.size(); }
     void wake() noexcept {
         if (waiter_ != nullptr) waiter_->wake();
@@ -145,6 +163,7 @@ private:
 class PipeCursor {
 public:
     explicit PipeCursor(PipeEnd& end) noexcept : end_(&end) { end.cursor_ = this; }
+    // Not while somebody waits.
     PipeCursor(PipeCursor&& other) noexcept : end_(std::exchange(other.end_, nullptr)) {
         if (end_ != nullptr) end_->cursor_ = this;
     }
@@ -158,6 +177,7 @@ public:
     }
     [[nodiscard]] AwaitPipe wait() const noexcept { return AwaitPipe(end_->waiter_); }
     [[nodiscard]] NodeCore& reader() const noexcept { return *end_->reader_; }
+    void waits_without(SlotRelease* slot) noexcept { slot_ = slot; }
     // The next chunk; null at the end. Throws what the producer's end means.
     void* take() {
         if (end_ == nullptr) return nullptr;
@@ -168,6 +188,7 @@ public:
         end_->held_ = end_->queue_[end_->first_++];
         return end_->held_.item;
     }
+    // The chunk is not the reader's to change.
     [[nodiscard]] bool shared() const noexcept { return is_shared(*end_->producer_, end_->held_); }
     void release() noexcept {
         if (end_ != nullptr) end_->release();
@@ -176,27 +197,48 @@ public:
 private:
     friend class PipeEnd;
     PipeEnd* end_;
+    SlotRelease* slot_ = nullptr;
 };
 
-inline void PipeEnd::leave() noexcept {
-    if (cursor_ != nullptr) std::exchange(cursor_, nullptr)->end_ = nullptr;
-    reads_ = false;
+// Without a place under max_concurrency while it waits for a chunk.
+class PipeSlot : public SlotRelease {
+public:
+    explicit PipeSlot(PipeCursor& cursor) : SlotRelease(cursor.reader()), cursor_(cursor) {
+        cursor.waits_without(this);
+    }
+    ~PipeSlot() { cursor_.waits_without(nullptr); }
+
+private:
+    PipeCursor& cursor_;
+};
+
+inline void PipeEnd::cut_off() noexcept {
+    if (cursor_ != nullptr) {
+        PipeCursor& cursor = *std::exchange(cursor_, nullptr);
+        cursor.end_ = nullptr;
+        if (cursor.slot_ != nullptr) cursor.slot_->forget();
+    }
     wake();
+}
+
+inline void PipeEnd::leave() noexcept {
+    cut_off();
+    reads_ = false;
     release();
-    while (has_chunk()) moved_on(*producer_, queue_[first_++]);
-    queue_.clear();
-    first_ = 0;
+    forget_queue();
 }
 
 // A parameter that reads chunks.
 template <class E>
 struct PipeTraits {
     static constexpr bool is_pipe = false;
+    static constexpr bool may_change = false;
     using Item = void;
 };
 template <class Y>
 struct PipeTraits<AsyncGenerator<Y, void>> {
     static constexpr bool is_pipe = true;
+    static constexpr bool may_change = !std::is_const_v<std::remove_reference_t<Y>>;
     using Item = std::remove_cvref_t<Y>;
 };
 
@@ -214,12 +256,13 @@ public:
 
 private:
     // The generator that the reader gets. A chunk is the producer's own, which the last of its
-    // readers may move from; those before get copies, where there can be any.
-    static E read(PipeCursor cursor, Pipe& self) {
+    // readers may move from; those before that may change it get copies, where there can be any.
+    static E read(PipeCursor given, Pipe& self) {
         using Y = typename PipeTraits<E>::Item;
+        PipeCursor cursor(std::move(given));  // goes with the body, before the frame does
         for (;;) {
             if (cursor.must_wait()) {
-                SlotRelease slot(cursor.reader());
+                PipeSlot slot(cursor);
                 co_await cursor.wait();
                 co_await slot.take_back();
             }
@@ -241,7 +284,7 @@ private:
             } else {
                 static_cast<void>(self);
                 bool copied = false;
-                if constexpr (std::is_copy_constructible_v<Y>) {
+                if constexpr (std::is_copy_constructible_v<Y> && PipeTraits<E>::may_change) {
                     copied = cursor.shared();
                     if (copied) {
                         Y copy(static_cast<const C&>(chunk));

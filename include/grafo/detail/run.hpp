@@ -189,12 +189,14 @@ public:
     // The holder is gone. May delete this.
     void drop() noexcept {
         if (ended_) {
+            release();
             drop_events();
         } else {
             dropped_ = true;
             Job::unlink();
             WaitList::unlink();
             waiter_ = nullptr;
+            release();
             drop_events();
             abandon_all();
             while (NodeCore* node = finished_.pop()) destroy(*node);
@@ -352,6 +354,7 @@ private:
             settling_ = nullptr;
             stopping_ = true;
             cancel_active();
+            leave_unstarted();
             return true;
         }
     }
@@ -407,6 +410,14 @@ private:
 
     [[nodiscard]] bool runs_code(const NodeCore& node) const noexcept;
 
+    // Readers that will not start hold no chunk.
+    void leave_unstarted() noexcept {
+        for (NodeCore* node : streaming_) {
+            for (PipeEnd* end : node->stream()->ends) {
+                if (end->reads() && end->reader().phase == Phase::idle) end->leave();
+            }
+        }
+    }
     // After the run's own trouble only what waits is ended. True if there is more to do.
     bool end_fatally() {
         while (NodeCore* node = ready_.pop()) {
@@ -438,6 +449,7 @@ private:
 
     // An edge of the child was not taken.
     static void block(NodeCore& child) noexcept { child.blocked = true; }
+    [[nodiscard]] static bool stands(const InEdge& edge) noexcept;
     // Do its edges and its trigger let the node run?
     [[nodiscard]] static bool is_triggered(const NodeCore& node) noexcept;
     // Does it run although the run is stopping?
@@ -474,6 +486,7 @@ private:
     void fail(NodeCore& node);
 
     static void set_skip_reason(NodeCore& node, std::string why);
+    static void find_skip_cause(NodeCore& node);
     void skip_blocked(NodeCore& node);
 
     // The node's final state: told, counted, and passed on to its children.
@@ -630,6 +643,7 @@ private:
 
     // Makes the node, what it leads to and what that needs, part of the run.
     void join(NodeCore& first);
+    [[nodiscard]] bool is_late_pipe(const InEdge& edge) const noexcept;
 
     // ---- the end ------------------------------------------------------------------------------
 
@@ -645,6 +659,8 @@ private:
     // ---- a run that was dropped ---------------------------------------------------------------
 
     void abandon_all() noexcept;
+    [[nodiscard]] static bool streams(const NodeCore& node) noexcept;
+    void end_stream(NodeCore& node) noexcept;
     void abandon(NodeCore& node) noexcept;
     void take_hold() noexcept;
     void let_go() noexcept;

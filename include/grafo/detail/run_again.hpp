@@ -39,7 +39,10 @@ inline void Run::run_again(NodeCore& node) {
     node.error = nullptr;
     if (observed_) observe(node, before, nullptr);
 
-    bool pipe = node.feeds_pipes;
+    bool pipe = false;
+    for (const OutEdge& edge : node.out) {
+        pipe = pipe || (edge.forward != nullptr && edge.forward->pipe() != nullptr);
+    }
     for (const InEdge& edge : node.in) {
         pipe = pipe || (edge.forward != nullptr && edge.forward->pipe() != nullptr);
     }

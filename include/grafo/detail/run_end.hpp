@@ -68,7 +68,7 @@ inline void Run::abandon_all() noexcept {
         if (node == executing_) continue;
         if (node->phase != Phase::parked && node->Context::busy()) {
             abandon(*node);
-        } else {
+        } else if (!streams(*node)) {
             destroy(*node);
         }
     }
@@ -81,14 +81,39 @@ inline void Run::abandon_all() noexcept {
         }
     });
     while (!finished_edges_.empty()) delete &finished_edges_.front();
-    for (NodeCore* node : streaming_) {
-        for (PipeEnd* end : node->stream()->ends) end->leave();
-        node->stream()->ends.clear();
+    // Readers before their producers: they may look at the chunk to the last.
+    for (std::size_t i = streaming_.size(); i-- > 0;) end_stream(*streaming_[i]);
+}
+
+// Is it a producer that has begun?
+inline bool Run::streams(const NodeCore& node) noexcept {
+    return node.feeds_pipes && node.stream()->open;
+}
+
+inline void Run::end_stream(NodeCore& node) noexcept {
+    Stream& stream = *node.stream();
+    bool looked_at = false;
+    for (PipeEnd* end : stream.ends) {
+        if (end->reader().stamp == stamp_ && end->reader().abandoned) {
+            looked_at = looked_at || end->holds_chunk();
+            end->drop();
+        } else {
+            end->leave();
+        }
+    }
+    stream.ends.clear();
+    const bool waits = node.phase == Phase::body || node.phase == Phase::parked;
+    if (!waits || node.abandoned) return;
+    if (looked_at && node.phase == Phase::parked) {
+        node.abandoned = true;  // until the last reader is gone
+    } else {
+        destroy(node);
     }
 }
 
 inline void Run::abandon(NodeCore& node) noexcept {
     node.freeze();
+    node.abandoned = true;
     take_hold();
 }
 
@@ -105,12 +130,14 @@ inline void Run::let_go() noexcept {
 inline void Run::destroy(NodeCore& node) noexcept {
     unwind(node);
     node.running = false;
+    node.abandoned = false;
     node.phase = Phase::idle;
     node.state = NodeState::cancelled;
     if (node.extras != nullptr) node.extras->driver = Task<>();
     node.destroy_body();
     node.clear_output();
     node.release_arguments();
+    release_forwards(node);
 }
 
 inline void Run::let_finished_go() noexcept {
@@ -140,6 +167,9 @@ inline void Run::mark_unsettled() noexcept {
 // In line, g++ 12 takes any reference for the last one, and warns of a use after it.
 [[gnu::noinline]] inline void Run::unref() noexcept {
     if (--references_ > 0) return;
+    for (std::size_t i = streaming_.size(); i-- > 0;) {
+        if (streaming_[i]->abandoned) destroy(*streaming_[i]);
+    }
     if (!left_) leave();
     delete this;
 }

@@ -48,7 +48,10 @@ inline bool Run::touch_without_last(NodeCore& node) {
     extras.attempts = 0;
     extras.again = 0;
     extras.without_slot = 0;
-    if (extras.stream != nullptr) extras.stream->open = false;
+    if (extras.stream != nullptr) {
+        extras.stream->open = false;
+        extras.stream->copies = 0;
+    }
 }
 
 inline bool Run::is_settled(const NodeCore& node) const noexcept {
@@ -65,6 +68,14 @@ inline void Run::count_down(NodeCore& node) noexcept {
     if (--node.pending == 0) make_ready(node);
 }
 
+// A pipe counts from its producer's start on.
+inline bool Run::stands(const InEdge& edge) noexcept {
+    if (edge.forward != nullptr && edge.forward->pipe() != nullptr && edge.parent->stream()->open) {
+        return true;
+    }
+    return is_taken(edge);
+}
+
 inline bool Run::is_triggered(const NodeCore& node) noexcept {
     if (node.in.empty()) return false;  // it was cut off
     const Trigger trigger = node.trigger();
@@ -72,7 +83,7 @@ inline bool Run::is_triggered(const NodeCore& node) noexcept {
     bool all = true;
     bool any = false;
     for (const InEdge& edge : node.in) {
-        const bool taken = is_taken(edge);
+        const bool taken = stands(edge);
         all = all && taken;
         any = any || taken;
     }
@@ -218,7 +229,7 @@ inline void Run::release_forwards(NodeCore& node) noexcept {
 inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     node.phase = Phase::idle;
     node.running = false;
-    --slots_;
+    if (node.extras == nullptr || std::exchange(node.extras->without_slot, 0) == 0) --slots_;
     if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
     if (node.keeps_arguments) node.release_arguments();
     if (fatal_ != nullptr) {
@@ -238,6 +249,7 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
             std::rethrow_exception(error);
         } catch (const Skip& skip) {
             set_skip_reason(node, skip.why());
+            find_skip_cause(node);
             state = NodeState::skipped;
         } catch (const Cancelled&) {
         } catch (const NodeError& failure) {
@@ -295,6 +307,19 @@ inline void Run::set_skip_reason(NodeCore& node, std::string why) {
     extras.skip_cause = 0;
 }
 
+// What came out of a pipe names the first cause already.
+inline void Run::find_skip_cause(NodeCore& node) {
+    for (const InEdge& edge : node.in) {
+        if (edge.forward == nullptr || edge.forward->pipe() == nullptr) continue;
+        if (edge.parent->state != NodeState::skipped) continue;
+        std::size_t cause = 0;
+        if (skip_of_producer(*edge.parent, cause) == node.extras->skip_reason) {
+            node.extras->skip_cause = cause;
+            return;
+        }
+    }
+}
+
 // The parent, and what was the first cause of it: a reason as long as the path would take
 // quadratic time.
 inline void Run::skip_blocked(NodeCore& node) {
@@ -302,7 +327,7 @@ inline void Run::skip_blocked(NodeCore& node) {
     extras.skip_reason = "it was disconnected from its parents";
     extras.skip_cause = 0;
     for (const InEdge& edge : node.in) {
-        if (is_taken(edge)) continue;
+        if (stands(edge)) continue;
         const NodeCore& parent = *edge.parent;
         if (parent.state == NodeState::completed) {
             extras.skip_reason =

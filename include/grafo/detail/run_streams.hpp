@@ -71,6 +71,7 @@ inline void Run::moved_on(NodeCore& node, const HeldChunk& chunk) noexcept {
     if (chunk.copy != nullptr) {
         if (--chunk.copy->readers > 0) return;
         delete chunk.copy;
+        if (node.stamp != stamp_) return;  // the reader of the events outlives the run
         if (--stream->copies > stream->buffer) return;
         if (node.phase != Phase::parked || node.queued) return;
     } else if (stream != nullptr && stream->readers > 0 && --stream->readers > 0) {
@@ -84,19 +85,28 @@ inline void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept {
 }
 
 inline bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept {
-    return (chunk.copy != nullptr ? chunk.copy->readers : producer.stream()->readers) > 1;
+    if (chunk.copy != nullptr) return chunk.copy->readers > 1;
+    return producer.stream()->readers > 1 || producer.type().const_chunks;
+}
+
+// Names the first cause, as Run::skip_blocked does.
+inline std::string skip_of_producer(const NodeCore& producer, std::size_t& cause) {
+    std::string why = "its producer " + in_quotes(producer.id) + " was skipped";
+    const Extras& extras = *producer.extras;
+    if (!extras.skip_reason.empty()) {
+        why += ": ";
+        cause = why.size();
+        why.append(extras.skip_reason, extras.skip_cause);
+    }
+    return why;
 }
 
 inline void check_producer(NodeCore& producer) {
+    std::size_t cause = 0;
     switch (producer.state) {
         case NodeState::failed: throw make_node_error(producer);
         case NodeState::cancelled: throw Cancelled();
-        case NodeState::skipped: {
-            std::string why = "its producer " + in_quotes(producer.id) + " was skipped";
-            const std::string& reason = producer.extras->skip_reason;
-            if (!reason.empty()) why += ": " + reason;
-            throw Skip(std::move(why));
-        }
+        case NodeState::skipped: throw Skip(skip_of_producer(producer, cause));
         default: break;
     }
 }

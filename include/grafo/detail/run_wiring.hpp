@@ -57,7 +57,7 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
     }
     Forward* const forward = parent.out[position].forward;
     if (forward != nullptr && forward->pipe() != nullptr) {
-        delivered = parent.stamp == stamp_ && parent.stream()->open;
+        delivered = delivered || (parent.stamp == stamp_ && parent.stream()->open);
         forward->pipe()->leave();
     } else if (forward != nullptr) {
         edge_tasks_.for_each([&](EdgeTask& task) {
@@ -74,6 +74,12 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
     schedule();
 }
 
+// Does the edge carry chunks of a node that has begun without it?
+inline bool Run::is_late_pipe(const InEdge& edge) const noexcept {
+    return edge.forward != nullptr && edge.forward->pipe() != nullptr &&
+           edge.parent->stamp == stamp_ && edge.parent->stream()->open;
+}
+
 inline void Run::join(NodeCore& first) {
     std::vector<NodeCore*> joined;
     const auto add = [&](NodeCore& node) {
@@ -87,7 +93,10 @@ inline void Run::join(NodeCore& first) {
             for (const OutEdge& edge : joined[i]->out) add(*edge.child);
         }
         for (std::size_t i = 0; i < joined.size(); ++i) {
-            for (const InEdge& edge : joined[i]->in) add(*edge.parent);
+            for (const InEdge& edge : joined[i]->in) {
+                if (is_late_pipe(edge)) throw_late_pipe(*edge.parent, *joined[i]);
+                add(*edge.parent);
+            }
         }
         rewired_ = true;
         rewiring_.join(joined);

@@ -123,6 +123,13 @@ struct ResultTraits<A> {
     using Chunk = void;
 };
 
+// Are the chunks not to be changed by those who read them?
+template <class R>
+inline constexpr bool yields_const = false;
+template <class Y, class R>
+inline constexpr bool yields_const<AsyncGenerator<Y, R>> =
+    std::is_const_v<std::remove_reference_t<Y>>;
+
 // Is the output the list of the chunks?
 template <class R>
 inline constexpr bool is_chunk_output = false;

@@ -1,5 +1,6 @@
 #pragma once
 #include <coroutine>
+#include <utility>
 
 #include <grafo/detail/context.hpp>
 
@@ -19,16 +20,24 @@ void stand_in_line(SlotAwaiter& waiter, NodeCore& node) noexcept;
 // Without standing in line: the wait was given up.
 void take_slot_anyway(NodeCore& node) noexcept;
 
+// Where a node without a place stands: null once it has its place again, or needs none.
+struct Placeless {
+    NodeCore* node = nullptr;
+    SlotAwaiter* in_line = nullptr;
+};
+
 class SlotAwaiter : public Waiter {
 public:
-    explicit SlotAwaiter(NodeCore*& node) noexcept : Waiter(&SlotAwaiter::on_ask), node_(node) {}
+    explicit SlotAwaiter(Placeless& place) noexcept : Waiter(&SlotAwaiter::on_ask), place_(place) {}
     SlotAwaiter(const SlotAwaiter&) = delete;
     SlotAwaiter& operator=(const SlotAwaiter&) = delete;
-    ~SlotAwaiter() = default;
+    ~SlotAwaiter() {
+        if (place_.in_line == this) place_.in_line = nullptr;
+    }
 
     bool await_ready() const noexcept {
-        if (node_ != nullptr && !take_slot_at_once(*node_)) return false;
-        node_ = nullptr;
+        if (place_.node != nullptr && !take_slot_at_once(*place_.node)) return false;
+        place_.node = nullptr;
         return true;
     }
     template <class Promise>
@@ -38,14 +47,15 @@ public:
             case Begin::dropped: return true;
             case Begin::wait: break;
         }
-        stand_in_line(*this, *node_);
+        place_.in_line = this;
+        stand_in_line(*this, *place_.node);
         return true;
     }
     void await_resume() const {
         check();
-        node_ = nullptr;
+        place_.node = nullptr;
     }
-    [[nodiscard]] NodeCore& node() const noexcept { return *node_; }
+    [[nodiscard]] NodeCore& node() const noexcept { return *place_.node; }
 
 private:
     static bool on_ask(Waiter& waiter, Ask ask) {
@@ -54,33 +64,41 @@ private:
         LoopCore::current->make_ready(waiter);  // out of the line
         return true;
     }
-    NodeCore*& node_;  // null once it has its place
+    Placeless& place_;
 };
 
 // What is awaited; the awaiter itself is neither copied nor moved.
 class TakeSlot {
 public:
-    explicit TakeSlot(NodeCore*& node) noexcept : node_(node) {}
-    SlotAwaiter operator co_await() const noexcept { return SlotAwaiter(node_); }
+    explicit TakeSlot(Placeless& place) noexcept : place_(place) {}
+    SlotAwaiter operator co_await() const noexcept { return SlotAwaiter(place_); }
     using grafo_awaitable = void;
 
 private:
-    NodeCore*& node_;
+    Placeless& place_;
 };
 
 // While it lives, the node has no place, until `co_await take_back()`.
 class SlotRelease {
 public:
-    explicit SlotRelease(NodeCore& node) : node_(leave_slot(node) ? &node : nullptr) {}
+    explicit SlotRelease(NodeCore& node) {
+        if (leave_slot(node)) place_.node = &node;
+    }
     SlotRelease(const SlotRelease&) = delete;
     SlotRelease& operator=(const SlotRelease&) = delete;
     ~SlotRelease() {
-        if (node_ != nullptr) take_slot_anyway(*node_);
+        if (place_.node != nullptr) take_slot_anyway(*place_.node);
     }
-    [[nodiscard]] TakeSlot take_back() noexcept { return TakeSlot(node_); }
+    [[nodiscard]] TakeSlot take_back() noexcept { return TakeSlot(place_); }
+    // The node has settled, though somebody still waits in its name.
+    void forget() noexcept {
+        place_.node = nullptr;
+        if (place_.in_line == nullptr) return;
+        LoopCore::current->make_ready(*std::exchange(place_.in_line, nullptr));
+    }
 
 private:
-    NodeCore* node_;
+    Placeless place_;
 };
 
 }  // namespace grafo::detail

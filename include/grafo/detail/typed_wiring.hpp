@@ -58,6 +58,16 @@ using ChildOf = typename HandleTraits<C>::Sig;
     throw ForwardingTypeError(what);
 }
 
+[[noreturn]] inline void throw_erased_pipe(const NodeCore& parent, const NodeCore& child,
+                                           std::uint32_t param) {
+    const ParamInfo& info = child.type().params[param];
+    throw ForwardingTypeError("parameter " + in_quotes(info.name) + " of node " +
+                              in_quotes(child.id) + " reads a stream of " + type_name(info.type) +
+                              ": a transform of what node " + in_quotes(parent.id) +
+                              " yields needs a child whose parameters are known: keep the type "
+                              "that Node{…} deduced");
+}
+
 // What an edge carries into the parameter: the parent's output, or its chunks.
 [[nodiscard]] inline TypeId given_type(const NodeCore& parent, const NodeCore& child,
                                        std::uint32_t param) noexcept {
@@ -228,7 +238,8 @@ struct TypedWiring {
                               "grafo: the transform gives nothing to forward");
                 const std::uint32_t param = need_param(child, Name.view());
                 const ParamInfo& info = child.type().params[param];
-                if (info.pipe || info.type != type_id<Made>()) {
+                if (info.pipe) throw_erased_pipe(parent, child, param);
+                if (info.type != type_id<Made>()) {
                     throw_type_error(parent, type_id<Made>(), child, param);
                 }
                 link(parent, child, param, std::move(guard),

@@ -118,11 +118,17 @@ inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexce
 }
 
 // Chunks that have gone by cannot be read.
+[[noreturn]] inline void throw_late_pipe(const NodeCore& parent, const NodeCore& child) {
+    throw SafeExecutionError(
+        "node " + in_quotes(parent.id) +
+        (state_of(parent) <= NodeState::running ? " has begun to yield" : " has ended") +
+        " in the run that is on: a pipe to node " + in_quotes(child.id) +
+        " has to be connected before that");
+}
+
 inline void check_pipe(const NodeCore& parent, const NodeCore& child) {
     if (run_of(parent) == nullptr || state_of(parent) <= NodeState::ready) return;
-    throw SafeExecutionError("node " + in_quotes(parent.id) +
-                             " has begun to yield in the run that is on: a pipe to node " +
-                             in_quotes(child.id) + " has to be connected before that");
+    throw_late_pipe(parent, child);
 }
 
 inline void require_one_run(const NodeCore& parent, const NodeCore& child) {
