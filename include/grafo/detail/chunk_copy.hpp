@@ -17,7 +17,8 @@ public:
     [[nodiscard]] virtual void* item() noexcept = 0;
 
     NodeCore* producer = nullptr;
-    std::uint32_t readers = 0;
+    std::uint32_t readers = 0;  // that have not moved on
+    std::uint32_t sharers = 0;  // those among them that have no copy of their own
 };
 
 template <class Y>
@@ -34,6 +35,7 @@ private:
 struct HeldChunk {
     void* item = nullptr;
     ChunkCopy* copy = nullptr;
+    bool own = false;  // the reader has a copy of its own
 };
 
 }  // namespace grafo::detail

@@ -32,6 +32,7 @@ struct Stream {
     std::vector<PipeEnd*> ends;
     std::size_t copies = 0;     // that are out
     std::uint32_t readers = 0;  // that have not moved on from the chunk in the frame
+    std::uint32_t sharers = 0;  // those among them that have no copy of their own
     bool open = false;          // the producer has begun
 };
 

@@ -20,7 +20,9 @@ namespace grafo::detail {
 
 // A reader has moved on from a chunk of the producer; see run_streams.hpp.
 void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept;
-// Has the chunk other readers still?
+// The reader has made a copy of its own.
+void has_own(const NodeCore& producer, HeldChunk& chunk) noexcept;
+// Is the chunk not the reader's to change: do others look at it still?
 [[nodiscard]] bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept;
 // Why a reader is skipped whose producer was; `cause` is where the first cause begins.
 [[nodiscard]] std::string skip_of_producer(const NodeCore& producer, std::size_t& cause);
@@ -188,8 +190,8 @@ public:
         end_->held_ = end_->queue_[end_->first_++];
         return end_->held_.item;
     }
-    // The chunk is not the reader's to change.
     [[nodiscard]] bool shared() const noexcept { return is_shared(*end_->producer_, end_->held_); }
+    void has_own() noexcept { detail::has_own(*end_->producer_, end_->held_); }
     void release() noexcept {
         if (end_ != nullptr) end_->release();
     }
@@ -288,6 +290,7 @@ private:
                     copied = cursor.shared();
                     if (copied) {
                         Y copy(static_cast<const C&>(chunk));
+                        cursor.has_own();
                         co_yield copy;
                     }
                 }

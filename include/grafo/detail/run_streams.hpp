@@ -52,10 +52,12 @@ inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
     if (copy != nullptr) {
         copy->producer = &node;
         copy->readers = readers;
+        copy->sharers = readers;
         ++stream.copies;
         static_cast<void>(copy.release());  // owned by its readers
     } else {
         stream.readers = readers;
+        stream.sharers = readers;
     }
     for (PipeEnd* end : stream.ends) {
         if (end->reads()) end->give(chunk);
@@ -68,6 +70,9 @@ inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
 
 inline void Run::moved_on(NodeCore& node, const HeldChunk& chunk) noexcept {
     Stream* const stream = node.stream();
+    if (!chunk.own && stream != nullptr) {
+        --(chunk.copy != nullptr ? chunk.copy->sharers : stream->sharers);
+    }
     if (chunk.copy != nullptr) {
         if (--chunk.copy->readers > 0) return;
         delete chunk.copy;
@@ -85,8 +90,13 @@ inline void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept {
 }
 
 inline bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept {
-    if (chunk.copy != nullptr) return chunk.copy->readers > 1;
-    return producer.stream()->readers > 1 || producer.type().const_chunks;
+    if (chunk.copy != nullptr) return chunk.copy->sharers > 1;
+    return producer.stream()->sharers > 1 || producer.type().const_chunks;
+}
+
+inline void has_own(const NodeCore& producer, HeldChunk& chunk) noexcept {
+    --(chunk.copy != nullptr ? chunk.copy->sharers : producer.stream()->sharers);
+    chunk.own = true;
 }
 
 // Names the first cause, as Run::skip_blocked does.
