@@ -42,7 +42,7 @@ int main() {
 #if MUST_FAIL == 5
     AnyNode(source).connect(child, "text"_a = text_of);
 #endif
-// EXPECT: grafo: the transform cannot be called with the node's output
+// EXPECT: grafo: the transform cannot be called with the parent's output
 #if MUST_FAIL == 6
     const Node wrong{"wrong", length, "text"_a = source.map(length)};
 #endif

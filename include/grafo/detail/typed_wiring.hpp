@@ -150,7 +150,10 @@ template <class T, class C, class Element, class F>
     if constexpr (known && !(pipe && std::is_void_v<From>)) {
         using Result = TransformResult<F, From>;
         constexpr bool fits = !std::is_same_v<Result, NotCallable>;
-        static_assert(fits, "grafo: the transform cannot be called with the parent's output");
+        static_assert(pipe || fits,
+                      "grafo: the transform cannot be called with the parent's output");
+        static_assert(!pipe || fits,
+                      "grafo: the transform cannot be called with what the parent yields");
         if constexpr (fits) {
             using Made = std::remove_cvref_t<awaited_t<Result>>;
             using Wanted = std::conditional_t<pipe, typename PipeTraits<Element>::Item, Element>;
