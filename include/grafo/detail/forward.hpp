@@ -234,9 +234,10 @@ public:
     }
     Task<> evaluate(NodeCore& parent) override {
         this->taken = false;
+        this->asking = true;
         answer_ = false;
-        Task<> asking = predicate_->ask(parent, answer_);
-        if (asking) return await_answer(*this, parent, std::move(asking));
+        Task<> asking_task = predicate_->ask(parent, answer_);
+        if (asking_task) return await_answer(*this, parent, std::move(asking_task));
         Task<> forwarding = forward(parent);
         if (forwarding) return await_forward(*this, std::move(forwarding));
         return {};
@@ -250,6 +251,7 @@ protected:
 
 private:
     Task<> forward(NodeCore& parent) {
+        this->asking = false;
         if (!answer_) return {};
         Task<> forwarding;
         if (behind_ != nullptr && behind_->evaluated()) forwarding = behind_->evaluate(parent);

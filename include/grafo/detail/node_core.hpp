@@ -60,7 +60,8 @@ public:
     [[nodiscard]] bool evaluated() const noexcept { return evaluated_; }
     [[nodiscard]] bool takes() const noexcept { return takes_; }
 
-    bool taken = false;  // the last evaluation came to its end, and has let the edge be taken
+    bool taken = false;   // the last evaluation came to its end, and has let the edge be taken
+    bool asking = false;  // it is at the predicate
 
 protected:
     bool owned_ = false;      // deleted with its edge

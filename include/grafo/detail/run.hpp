@@ -504,11 +504,14 @@ private:
 
     void finish_edge(EdgeTask& finished);
 
-    void fail_edge(const NodeCore& parent, NodeCore& child, std::exception_ptr cause);
+    // What an edge threw at the parent's end.
+    void edge_threw(const NodeCore& parent, NodeCore& child, Forward& forward,
+                    std::exception_ptr cause);
     static void count_down_silently(NodeCore& node) noexcept { --node.pending; }
 
     // Nests the exception that is being handled.
-    static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child);
+    static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child,
+                                              const Forward& forward);
 
     // ---- running again ------------------------------------------------------------------------
 

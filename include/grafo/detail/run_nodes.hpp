@@ -383,7 +383,9 @@ inline void Run::deliver(NodeCore& parent, const OutEdge& edge) {
     if (is_settled(child)) return;
     if (parent.state != NodeState::completed) {
         block(child);
-    } else if (forward != nullptr && (!stopping_ || runs_anyway(child))) {
+    } else if (forward != nullptr && stopping_ && !runs_anyway(child)) {
+        forward->taken = true;  // nobody knows: it is the stop that keeps the child from starting
+    } else if (forward != nullptr) {
         if (!transform(parent, child, *forward)) return;
         if (!forward->taken) block(child);
     }
@@ -404,7 +406,8 @@ inline bool Run::transform(NodeCore& parent, NodeCore& child, Forward& forward) 
         edge->start(core_);
     } catch (...) {
         transforming_ = false;
-        if (!dropped_ && !frozen_) fail_edge(parent, child, std::current_exception());
+        if (dropped_ || frozen_) return false;
+        edge_threw(parent, child, forward, std::current_exception());
     }
     return false;
 }
@@ -415,38 +418,48 @@ inline void Run::finish_edge(EdgeTask& finished) {
     if (task->removed) return;
     std::exception_ptr error = task->error();
     if (is_settled(task->child)) return;
-    if (error == nullptr) {
-        if (!task->forward.taken) block(task->child);
-        count_down(task->child);
+    if (error != nullptr) {
+        edge_threw(task->parent, task->child, task->forward, std::move(error));
         return;
     }
-    try {
-        std::rethrow_exception(error);
-    } catch (const Cancelled&) {
-        if (!stopping_) block(task->child);  // else it will be cancelled
-        count_down(task->child);
-    } catch (...) {
-        fail_edge(task->parent, task->child, std::move(error));
-    }
+    if (!task->forward.taken) block(task->child);
+    count_down(task->child);
 }
 
-inline void Run::fail_edge(const NodeCore& parent, NodeCore& child, std::exception_ptr cause) {
+inline void Run::edge_threw(const NodeCore& parent, NodeCore& child, Forward& forward,
+                            std::exception_ptr cause) {
+    bool cancelled = false;
+    try {
+        std::rethrow_exception(cause);
+    } catch (const Cancelled&) {
+        cancelled = true;
+    } catch (...) {
+    }
+    if (cancelled) {
+        // By the stop, which keeps the child from starting, or by what the edge itself has met.
+        forward.taken = stopping_ && !runs_anyway(child);
+        if (!forward.taken) block(child);
+        count_down(child);
+        return;
+    }
     count_down_silently(child);
     if (child.phase != Phase::idle || child.error != nullptr || is_settled(child)) return;
     try {
         std::rethrow_exception(std::move(cause));
     } catch (...) {
-        child.error = make_edge_error(parent, child);
+        child.error = make_edge_error(parent, child, forward);
     }
     child.phase = Phase::finished;
     finished_.push(child);
 }
 
-inline std::exception_ptr Run::make_edge_error(const NodeCore& parent, const NodeCore& child) {
+inline std::exception_ptr Run::make_edge_error(const NodeCore& parent, const NodeCore& child,
+                                               const Forward& forward) {
     try {
-        std::throw_with_nested(Error("the transform of the edge " + in_quotes(parent.id) + " -> " +
-                                     in_quotes(child.id) +
-                                     " threw: " + exception_text(std::current_exception())));
+        std::throw_with_nested(
+            Error(std::string(forward.asking ? "the condition" : "the transform") +
+                  " of the edge " + in_quotes(parent.id) + " -> " + in_quotes(child.id) +
+                  " threw: " + exception_text(std::current_exception())));
     } catch (...) {
         return std::current_exception();
     }
