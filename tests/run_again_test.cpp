@@ -1273,7 +1273,10 @@ public:
         NodeState& last = states_[step.node().id()];
         CHECK(step.from() == last);
         last = step.to();
-        if (step.to() == NodeState::pending) CHECK(step.from() >= NodeState::completed);
+        if (step.to() == NodeState::pending) {
+            // Or it was about to start when an edge was added.
+            CHECK((step.from() >= NodeState::completed || step.from() == NodeState::ready));
+        }
         if (step.to() == NodeState::running) CHECK(step.from() == NodeState::ready);
         if (step.to() == NodeState::completed) CHECK(step.from() == NodeState::running);
         ++steps;

@@ -63,8 +63,10 @@ struct Extras {
     Limits limits;
     int priority = 0;
     unsigned max_runs = 1000;
-    unsigned again = 0;         // how often it ran again in this run
-    unsigned without_slot = 0;  // its waits that need no place under max_concurrency
+    unsigned again = 0;           // how often it ran again in this run
+    std::uint32_t wave = 0;       // what made it run again: all that one run of a node led to
+    std::uint32_t next_wave = 0;  // of what this run of the node makes run again
+    unsigned without_slot = 0;    // its waits that need no place under max_concurrency
     std::unique_ptr<Stream> stream;
     int queued_at = 0;                  // in ReadyQueue: its priority,
     NodeCore* last_of_level = nullptr;  // of the first of its priority, the last of it

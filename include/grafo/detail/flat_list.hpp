@@ -29,13 +29,16 @@ public:
         if (size_ == capacity_) grow();
         ::new (static_cast<void*>(data_ + size_++)) T(item);
     }
-    // Removes the last place of an item, if it has one; keeps the order of the rest.
-    void erase_last(const T& item) noexcept {
+    static constexpr std::size_t npos = static_cast<std::size_t>(-1);
+    // Removes the item from its last place, which it gives; keeps the order of the rest.
+    std::size_t erase_last(const T& item) noexcept {
         for (std::size_t i = size_; i-- > 0;) {
             if (!(data_[i] == item)) continue;
-            for (--size_; i < size_; ++i) data_[i] = data_[i + 1];
-            return;
+            for (std::size_t k = i + 1; k < size_; ++k) data_[k - 1] = data_[k];
+            --size_;
+            return i;
         }
+        return npos;
     }
     void erase_front(std::size_t count) noexcept {
         size_ -= count;

@@ -335,7 +335,7 @@ private:
 
 // Once the parent has settled: does the edge count, and give what it forwards?
 [[nodiscard]] inline bool is_taken(const InEdge& edge) noexcept {
-    return edge.parent->state == NodeState::completed &&
+    return edge.parent->ended == NodeState::completed &&
            (edge.forward == nullptr || !edge.forward->evaluated() || edge.forward->taken);
 }
 

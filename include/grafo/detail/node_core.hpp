@@ -62,6 +62,7 @@ public:
 
     bool taken = false;   // the last evaluation came to its end, and has let the edge be taken
     bool asking = false;  // it is at the predicate
+    bool in_use = false;  // by a task that evaluates it
 
 protected:
     bool owned_ = false;      // deleted with its edge
@@ -77,6 +78,7 @@ struct InEdge {
     NodeCore* parent;
     Forward* forward;  // null: order only
     std::uint32_t param;
+    std::uint32_t lap;  // of the child, in a loop, that it was made for; 0: made before
 };
 
 struct OutEdge {
@@ -120,9 +122,10 @@ public:
 
     [[nodiscard]] virtual bool has(const NodeCore& node) const noexcept = 0;
     [[nodiscard]] virtual NodeState state_of(const NodeCore& node) const noexcept = 0;
-    // The child has settled and a new edge of the running parent makes it run once more.
-    [[nodiscard]] virtual bool would_run_again(const NodeCore& parent,
-                                               const NodeCore& child) const noexcept = 0;
+    // The child has settled, or will run once more: what the running parent forwards replaces an
+    // argument of the lap before, that of `edge` (null: a bound one).
+    [[nodiscard]] virtual bool replaces(const NodeCore& parent, const NodeCore& child,
+                                        const InEdge* edge) const noexcept = 0;
     // About to change the edges of a node: keep those it has for the end of the run.
     virtual void before_change(NodeCore& node) = 0;
     // The parent has a new out-edge.
@@ -161,13 +164,15 @@ template <class Flags>
 // What each run of a node begins with, together so that one store resets it.
 struct NodeLap {
     NodeState state = NodeState::pending;
+    NodeState ended = NodeState::pending;  // as what, at its last end in this run
     Phase phase = Phase::idle;
-    bool queued = false;        // in the run's list of ready nodes
-    bool called = false;        // the body was called
-    bool output_moved = false;  // taken by a child
     TimedOut timed_out = TimedOut::no;
-    bool stop_asked = false;  // cancelled by the run, and not by a timeout of its own
-    bool timed = false;       // its runtime was taken
+    bool queued = false;          // in the run's list of ready nodes
+    bool called = false;          // the body was called
+    bool output_moved = false;    // taken by a child
+    bool stop_asked : 1 = false;  // cancelled by the run, and not by a timeout of its own
+    bool timed : 1 = false;       // its runtime was taken
+    unsigned char unused : 6 = 0;
 };
 
 // What only few nodes have, together so that one look tells that a node has none of it.

@@ -124,6 +124,19 @@ inline void check_limits_of_readers(const NodeCore& producer,
     }
 }
 
+// A move-only output goes once, and a node may ask for it again in a run.
+inline void check_moved(const NodeCore& node) {
+    for (const InEdge& edge : node.in) {
+        if (edge.forward == nullptr || !edge.forward->takes()) continue;
+        if (!edge.parent->output_moved || !is_taken(edge)) continue;
+        throw OutputUnavailableError(
+            param_text(node, edge.param) + " takes the output of node " +
+            in_quotes(edge.parent->id) +
+            " by value, but that is move-only and was moved out before: take it as a const "
+            "reference, or let that node run again as well");
+    }
+}
+
 // A reader that also waits for its producer's end would hold that up for ever; so would one that
 // needs what the producer holds.
 inline void check_pipes_of(NodeCore& producer) {

@@ -44,11 +44,27 @@ public:
     }
 
     void keep_gone(Forward& forward) noexcept {
-        forward.next_gone = std::exchange(gone_, &forward);
+        Forward*& list = forward.pipe() != nullptr ? gone_pipes_ : gone_;
+        forward.next_gone = std::exchange(list, &forward);
+    }
+    [[nodiscard]] bool any_gone() const noexcept { return gone_ != nullptr; }
+    // Called while no edge is being evaluated, but by tasks.
+    void free_gone() noexcept {
+        Forward* list = std::exchange(gone_, nullptr);
+        while (list != nullptr) {
+            Forward* const forward = std::exchange(list, list->next_gone);
+            if (forward->in_use) {
+                forward->next_gone = std::exchange(gone_, forward);
+            } else {
+                delete forward;
+            }
+        }
     }
 
     void restore() noexcept {
-        while (gone_ != nullptr) delete std::exchange(gone_, gone_->next_gone);
+        for (Forward** list : {&gone_, &gone_pipes_}) {
+            while (*list != nullptr) delete std::exchange(*list, (*list)->next_gone);
+        }
         for (Kept& kept : kept_) {
             NodeCore& node = *kept.node;
             const std::uint32_t mark = Graph::next_mark();
@@ -79,6 +95,7 @@ private:
     std::vector<Kept> kept_;
     std::vector<NodeCore*> joined_;
     Forward* gone_ = nullptr;
+    Forward* gone_pipes_ = nullptr;  // their producers may know them still
 };
 
 }  // namespace grafo::detail

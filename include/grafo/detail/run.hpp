@@ -39,7 +39,10 @@ class Run;
 class EdgeTask final : public Context, public Link {
 public:
     EdgeTask(Run& run, NodeCore& from, NodeCore& to, Forward& made, Task<>&& task)
-        : run_(run), parent(from), child(to), forward(made), task_(std::move(task)) {}
+        : run_(run), parent(from), child(to), forward(made), task_(std::move(task)) {
+        forward.in_use = true;
+    }
+    ~EdgeTask() { forward.in_use = false; }
     void start(LoopCore& core) {
         PromiseBase& promise = TaskAccess::handle(task_).promise();
         promise.context = this;
@@ -62,7 +65,8 @@ public:
     NodeCore& parent;
     NodeCore& child;
     Forward& forward;
-    bool removed = false;  // the edge is gone
+    bool removed = false;  // the edge is gone, or the child has begun another lap
+    bool again = false;    // and asks for what it makes once more
 
 private:
     Task<> task_;
@@ -303,8 +307,8 @@ public:
     // ---- for the wiring -----------------------------------------------------------------------
 
     [[nodiscard]] bool has(const NodeCore& node) const noexcept override;
-    [[nodiscard]] bool would_run_again(const NodeCore& parent,
-                                       const NodeCore& child) const noexcept override;
+    [[nodiscard]] bool replaces(const NodeCore& parent, const NodeCore& child,
+                                const InEdge* edge) const noexcept override;
     [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override;
     void before_change(NodeCore& node) override {
         rewired_ = true;
@@ -371,6 +375,7 @@ private:
                 return false;
             }
             queued_ = !line_.empty() || !finished_edges_.empty();
+            if (rewiring_.any_gone()) rewiring_.free_gone();
             if (observer_error_ != nullptr) {
                 std::rethrow_exception(std::exchange(observer_error_, nullptr));
             }
@@ -503,6 +508,7 @@ private:
     bool transform(NodeCore& parent, NodeCore& child, Forward& forward);
 
     void finish_edge(EdgeTask& finished);
+    void end_edge(EdgeTask& task);
 
     // What an edge threw at the parent's end.
     void edge_threw(const NodeCore& parent, NodeCore& child, Forward& forward,
@@ -515,15 +521,28 @@ private:
 
     // ---- running again ------------------------------------------------------------------------
 
+    // The parent, which runs, has a new edge to the child, which has settled.
+    void close_loop(NodeCore& parent, NodeCore& child);
     // A node that has settled is pending once more, until its parents have settled again and what
     // reads its former output has as well.
-    void run_again(NodeCore& node);
+    void run_again(NodeCore& node, std::uint32_t wave);
     [[nodiscard]] std::vector<NodeCore*> settled_children(const NodeCore& node) const;
+    [[nodiscard]] bool is_loop(const NodeCore& parent, const NodeCore& child) const noexcept;
+    [[nodiscard]] bool leads_to(NodeCore& from, const NodeCore& to) const;
     // Of two edges that fill the same, the one made before gives way to the last.
     void drop_replaced_edges(NodeCore& node);
+    // Those that closed a loop in a lap before, and give nothing any more.
+    void drop_stale_edges(NodeCore& node);
+    void drop_edge(NodeCore& node, std::uint32_t position);
     void forget_end(NodeCore& node) noexcept;
-    // The node has settled: it reads nobody's former output any more.
-    void release_readers(const NodeCore& node) noexcept;
+    // Who reads the former output of a node that will run again?
+    void hold_back_for_readers(NodeCore& node);
+    // The node has settled (null: a transform has ended): it reads no former output any more.
+    void release_readers(const NodeCore* node) noexcept;
+    // Will a parent of the node, though it has settled, run again for the same reason as the node?
+    [[nodiscard]] bool awaits_wave(NodeCore& node) noexcept;
+    [[nodiscard]] static bool began_wave(const NodeCore& node, std::uint32_t wave) noexcept;
+    void retry_wave_waiters() noexcept;
 
     // ---- streams ------------------------------------------------------------------------------
 
@@ -655,6 +674,8 @@ private:
 
     // Edges made during the run can form a cycle: its nodes would wait for ever.
     void fail_stuck();
+    void fail_stuck(NodeCore& node, const std::string& why);
+    [[nodiscard]] NodeCore* waits_for(const NodeCore& node) const noexcept;
 
     // The wiring is again as it was, and the graph is free for another run.
     void leave() noexcept;
@@ -715,6 +736,10 @@ private:
     };
     std::vector<Readers> readers_;
     std::vector<NodeCore*> ran_again_;
+    std::uint32_t waves_ = 0;
+    std::size_t running_again_ = 0;                                   // that have not settled yet
+    std::vector<NodeCore*> wave_waiters_;                             // see awaits_wave
+    std::vector<const NodeCore*> visited_;                            // its stack
     std::vector<std::pair<const NodeCore*, const NodeCore*>> loops_;  // edges that closed one
     std::vector<NodeCore*> streaming_;  // producers whose chunks go through pipes
     std::exception_ptr observer_error_;

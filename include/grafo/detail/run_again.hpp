@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,28 +12,43 @@
 // Loops: nodes that have settled and run once more in the same run.
 namespace grafo::detail {
 
-inline void Run::run_again(NodeCore& node) {
+inline void Run::close_loop(NodeCore& parent, NodeCore& child) {
+    const bool settled = is_settled(child);
+    Extras& extras = child.need_extras();
+    if (settled && stopping_) return drop_replaced_edges(child);
+    child.in[child.in.size() - 1].lap = extras.again + (settled ? 1 : 0);
+    drop_replaced_edges(child);
+    if (!is_loop(parent, child) && leads_to(child, parent)) loops_.emplace_back(&parent, &child);
+    if (!settled) return;
+    Extras& asking = parent.need_extras();
+    if (asking.next_wave == 0) asking.next_wave = ++waves_;
+    run_again(child, asking.next_wave);
+}
+
+inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
     Extras& extras = node.need_extras();
     if (extras.again == 0) ran_again_.push_back(&node);
-    Readers readers{&node, {}};
-    for (const OutEdge& edge : node.out) {
-        NodeCore& child = *edge.child;
-        if (child.stamp != stamp_ || is_settled(child)) continue;
-        readers.readers.push_back(&child);
-    }
-    readers_.reserve(readers_.size() + 1);
+    wave_waiters_.reserve(ran_again_.size());
     edge_tasks_.for_each([&](EdgeTask& task) {
-        if (&task.child != &node || task.removed) return;
-        task.removed = true;
-        task.cancel();
+        if (&task.child != &node) return;
+        task.again = false;
+        if (!std::exchange(task.removed, true)) task.cancel();
+    });
+    finished_edges_.for_each([&](EdgeTask& task) {
+        if (&task.child == &node) task.removed = true;
     });
 
     forget_end(node);
+    ++running_again_;
     ++extras.again;
+    extras.wave = wave;
     extras.attempts = 0;
-    extras.skip_reason.clear();
+    drop_stale_edges(node);
+    hold_back_for_readers(node);
     const NodeState before = node.state;
+    const NodeState ended = node.ended;
     static_cast<NodeLap&>(node) = NodeLap();
+    node.ended = ended;
     node.blocked = false;
     node.runs_again = true;
     node.flags = 0;
@@ -56,10 +72,6 @@ inline void Run::run_again(NodeCore& node) {
         finished_.push(node);
         return;
     }
-    if (!readers.readers.empty()) {
-        node.held_back = true;
-        readers_.push_back(std::move(readers));
-    }
     node.pending = node.in.size();
     if (node.pending == 0) make_ready(node);
     deliver_settled(node);
@@ -67,28 +79,94 @@ inline void Run::run_again(NodeCore& node) {
 
 // The end of a lap is also the beginning of the next one of its children.
 inline void Run::settle_lap(NodeCore& node) {
+    --running_again_;
+    if (node.state != NodeState::skipped) node.extras->skip_reason.clear();
     std::vector<NodeCore*> again;
     if (node.state == NodeState::completed) again = settled_children(node);
     deliver_all(node);
+    if (!readers_.empty()) release_readers(&node);
     for (NodeCore* child : again) {
-        if (!stopping_ && is_settled(*child)) run_again(*child);
+        if (stopping_ || dropped_ || frozen_) break;
+        if (is_settled(*child)) run_again(*child, node.extras->wave);
     }
+}
+
+// What that node asks for in its next run is another lap.
+inline bool Run::began_wave(const NodeCore& node, std::uint32_t wave) noexcept {
+    return node.extras != nullptr && node.extras->next_wave == wave;
+}
+
+inline void Run::hold_back_for_readers(NodeCore& node) {
+    std::erase_if(readers_, [&](const Readers& entry) { return entry.read == &node; });
+    Readers readers{&node, {}};
+    for (const OutEdge& edge : node.out) {
+        NodeCore& child = *edge.child;
+        if (child.stamp != stamp_ || is_settled(child)) continue;
+        if (child.phase == Phase::idle && child.runs_again &&
+            child.extras->wave == node.extras->wave && !began_wave(node, node.extras->wave)) {
+            // It has not started, and wants what this lap will give it.
+            bool delivered = true;
+            edge_tasks_.for_each([&](EdgeTask& task) {
+                if (edge.forward == nullptr || &task.forward != edge.forward) return;
+                if (task.removed && !task.again) return;
+                task.again = false;
+                delivered = false;
+                if (!std::exchange(task.removed, true)) task.cancel();
+            });
+            finished_edges_.for_each([&](EdgeTask& task) {
+                if (edge.forward == nullptr || &task.forward != edge.forward) return;
+                if (task.removed && !task.again) return;
+                task.again = false;
+                task.removed = true;
+                delivered = false;
+            });
+            if (delivered) ++child.pending;
+            if (child.state == NodeState::ready) set_state(child, NodeState::pending);
+            continue;
+        }
+        readers.readers.push_back(&child);
+    }
+    bool read = !readers.readers.empty();
+    edge_tasks_.for_each([&](EdgeTask& task) { read = read || &task.parent == &node; });
+    node.held_back = read;
+    if (read) readers_.push_back(std::move(readers));
 }
 
 inline void Run::forget_end(NodeCore& node) noexcept {
     for (auto* list :
          {&report_->completed, &report_->failed, &report_->skipped, &report_->cancelled}) {
-        list->erase_last(&node);
+        const std::size_t place = list->erase_last(&node);
+        if (place != list->npos && list == &report_->failed) {  // each has its error at that place
+            report_->errors->erase(report_->errors->begin() + static_cast<std::ptrdiff_t>(place));
+        }
     }
+}
+
+inline bool Run::is_loop(const NodeCore& parent, const NodeCore& child) const noexcept {
+    const std::pair<const NodeCore*, const NodeCore*> pair(&parent, &child);
+    return std::find(loops_.begin(), loops_.end(), pair) != loops_.end();
+}
+
+inline bool Run::leads_to(NodeCore& from, const NodeCore& to) const {
+    const std::uint32_t mark = Graph::next_mark();
+    std::vector<NodeCore*> found{&from};
+    from.mark = mark;
+    for (std::size_t i = 0; i < found.size(); ++i) {
+        for (const OutEdge& edge : found[i]->out) {
+            if (edge.child->mark == mark || is_loop(*found[i], *edge.child)) continue;
+            if (edge.child == &to) return true;
+            edge.child->mark = mark;
+            found.push_back(edge.child);
+        }
+    }
+    return false;
 }
 
 inline std::vector<NodeCore*> Run::settled_children(const NodeCore& node) const {
     std::vector<NodeCore*> children;
     for (const OutEdge& edge : node.out) {
-        if (!is_settled(*edge.child)) continue;
         // An edge that closed a loop did so for that lap: the next one is for the node to ask for.
-        const std::pair<const NodeCore*, const NodeCore*> pair(&node, edge.child);
-        if (std::find(loops_.begin(), loops_.end(), pair) != loops_.end()) continue;
+        if (!is_settled(*edge.child) || is_loop(node, *edge.child)) continue;
         if (std::find(children.begin(), children.end(), edge.child) == children.end()) {
             children.push_back(edge.child);
         }
@@ -96,19 +174,72 @@ inline std::vector<NodeCore*> Run::settled_children(const NodeCore& node) const 
     return children;
 }
 
-inline void Run::release_readers(const NodeCore& node) noexcept {
+inline void Run::release_readers(const NodeCore* node) noexcept {
     for (std::size_t i = 0; i < readers_.size();) {
         Readers& entry = readers_[i];
-        std::erase(entry.readers, &node);
-        if (!entry.readers.empty()) {
+        std::erase(entry.readers, node);
+        bool read = !entry.readers.empty();
+        edge_tasks_.for_each([&](EdgeTask& task) { read = read || &task.parent == entry.read; });
+        if (read) {
             ++i;
             continue;
         }
-        NodeCore& read = *entry.read;
+        NodeCore& free = *entry.read;
         readers_.erase(readers_.begin() + static_cast<std::ptrdiff_t>(i));
-        read.held_back = false;
-        if (read.pending == 0) make_ready(read);
+        free.held_back = false;
+        if (free.pending == 0) make_ready(free);
     }
+}
+
+// Else the node would run twice for one reason, and the first time with arguments of two laps:
+// where the ways to it are of different length.
+inline bool Run::awaits_wave(NodeCore& node) noexcept {
+    const std::uint32_t wave = node.extras->wave;
+    const std::uint32_t mark = Graph::next_mark();
+    bool found = false;
+    try {
+        visited_.assign(1, &node);
+        for (std::size_t i = 0; i < visited_.size() && !found; ++i) {
+            const NodeCore& at = *visited_[i];
+            for (const InEdge& edge : at.in) {
+                NodeCore& parent = *edge.parent;
+                if (std::exchange(parent.mark, mark) == mark || is_loop(parent, at)) continue;
+                const bool same = parent.runs_again && parent.extras->wave == wave;
+                if (!is_settled(parent)) {
+                    found = found || (same && &at != &node);
+                } else if (!same && !began_wave(parent, wave)) {
+                    visited_.push_back(&parent);
+                }
+            }
+        }
+        if (found &&
+            std::find(wave_waiters_.begin(), wave_waiters_.end(), &node) == wave_waiters_.end()) {
+            wave_waiters_.push_back(&node);
+        }
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    return found;
+}
+
+inline void Run::retry_wave_waiters() noexcept {
+    for (std::size_t i = 0; i < wave_waiters_.size();) {
+        NodeCore& node = *wave_waiters_[i];
+        const bool waits = node.phase == Phase::idle && node.state == NodeState::pending &&
+                           node.pending == 0 && !node.held_back;
+        if (waits && awaits_wave(node)) {
+            ++i;
+            continue;
+        }
+        wave_waiters_.erase(wave_waiters_.begin() + static_cast<std::ptrdiff_t>(i));
+        if (waits) make_ready(node);
+    }
+}
+
+inline void Run::drop_edge(NodeCore& node, std::uint32_t position) {
+    before_change(*node.in[position].parent);
+    before_change(node);
+    erase_edge(*node.in[position].parent, node, position, this);
 }
 
 inline void Run::drop_replaced_edges(NodeCore& node) {
@@ -117,8 +248,18 @@ inline void Run::drop_replaced_edges(NodeCore& node) {
     for (std::uint32_t i = node.in.size() - 1; i-- > 0;) {
         const InEdge edge = node.in[i];
         if (edge.param != last.param || (!from_any && edge.parent != last.parent)) continue;
-        if (edge.parent != last.parent) before_change(*edge.parent);
-        erase_edge(*edge.parent, node, i, this);
+        if (edge.lap > 0 && edge.lap == last.lap) continue;  // made for the same lap
+        drop_edge(node, i);
+    }
+}
+
+inline void Run::drop_stale_edges(NodeCore& node) {
+    for (std::uint32_t i = node.in.size(); i-- > 0;) {
+        const InEdge edge = node.in[i];
+        if (edge.lap == node.extras->again || !is_loop(*edge.parent, node)) continue;
+        const bool gives = edge.param != NodeCore::no_param && edge.forward != nullptr &&
+                           (!is_settled(*edge.parent) || is_taken(edge));
+        if (!gives) drop_edge(node, i);
     }
 }
 

@@ -1,7 +1,10 @@
 #pragma once
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,7 +18,7 @@ inline void Run::end() {
         mark_unsettled();
     } else {
         fail_stuck();
-        if (!finished_.empty()) return schedule_again();
+        if (!finished_.empty() || !ready_.empty()) return schedule_again();
     }
     ended_ = true;
     const EventLoop::TimePoint now = loop_.now();
@@ -27,23 +30,75 @@ inline void Run::end() {
 }
 
 inline void Run::fail_stuck() {
+    if (!wave_waiters_.empty()) {  // they wait for better arguments, but have some
+        const std::vector<NodeCore*> waiters = std::exchange(wave_waiters_, {});
+        for (NodeCore* node : waiters) {
+            if (node->phase != Phase::idle || node->state != NodeState::pending) continue;
+            if (node->held_back || node->pending > 0) continue;
+            set_state(*node, NodeState::ready);
+            if (!std::exchange(node->queued, true)) ready_.push(*node);
+        }
+        if (!ready_.empty()) return;
+    }
     std::vector<NodeCore*> suspects = rewiring_.joined_or_rewired();
     if (!ran_again_.empty()) {  // then it may be any that waits for one of them
         for (const GraphPin& pin : report_->pins) {
             suspects.insert(suspects.end(), pin.graph().nodes.begin(), pin.graph().nodes.end());
         }
     }
-    for (NodeCore* node : suspects) {
-        if (!has(*node) || is_settled(*node) || node->phase != Phase::idle) continue;
-        touch(*node);
-        if (node->error != nullptr) continue;
-        node->held_back = false;
-        node->error = std::make_exception_ptr(
-            CycleError("node " + in_quotes(node->id) +
-                       " waits for itself: the edges made during the run form a cycle"));
-        node->phase = Phase::finished;
-        finished_.push(*node);
+    std::erase_if(suspects, [this](const NodeCore* node) {
+        return !has(*node) || is_settled(*node) || node->phase != Phase::idle;
+    });
+    for (NodeCore* suspect : suspects) {
+        const std::uint32_t mark = Graph::next_mark();
+        std::vector<NodeCore*> trail;
+        NodeCore* at = suspect;
+        for (; at != nullptr && at->mark != mark; at = waits_for(*at)) {
+            at->mark = mark;
+            trail.push_back(at);
+        }
+        if (at == nullptr) continue;
+        trail.erase(trail.begin(), std::find(trail.begin(), trail.end(), at));
+        const bool reads = std::any_of(trail.begin(), trail.end(),
+                                       [](const NodeCore* node) { return node->held_back; });
+        const std::string why =
+            "waits for itself: the edges made during the run form a cycle: " +
+            cycle_text(std::vector<const NodeCore*>(trail.rbegin(), trail.rend())) +
+            (reads ? " (a node that runs again waits for those that read its former output)" : "");
+        for (NodeCore* node : trail) fail_stuck(*node, why);
+        return;  // what depends on them goes on
     }
+    for (NodeCore* node : suspects) {
+        fail_stuck(*node, "waits for itself: the edges made during the run form a cycle");
+    }
+}
+
+inline void Run::fail_stuck(NodeCore& node, const std::string& why) {
+    touch(node);
+    if (node.error != nullptr) return;
+    node.held_back = false;
+    node.error = std::make_exception_ptr(CycleError("node " + in_quotes(node.id) + " " + why));
+    node.phase = Phase::finished;
+    finished_.push(node);
+}
+
+// Some node that has to settle before this one can start.
+inline NodeCore* Run::waits_for(const NodeCore& node) const noexcept {
+    const auto readers_of = [this](const NodeCore& read) {
+        const auto entry = std::find_if(readers_.begin(), readers_.end(),
+                                        [&](const Readers& r) { return r.read == &read; });
+        return entry != readers_.end() ? &entry->readers : nullptr;
+    };
+    for (const InEdge& edge : node.in) {
+        if (is_settled(*edge.parent)) continue;
+        const auto* readers = readers_of(*edge.parent);
+        const bool has_it = readers != nullptr &&
+                            std::find(readers->begin(), readers->end(), &node) != readers->end();
+        if (!has_it) return edge.parent;
+    }
+    const auto* readers = readers_of(node);
+    if (readers == nullptr || readers->empty()) return nullptr;
+    return const_cast<NodeCore*>(readers->front());
 }
 
 inline void Run::leave() noexcept {

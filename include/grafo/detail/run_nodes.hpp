@@ -47,6 +47,7 @@ inline bool Run::touch_without_last(NodeCore& node) {
     extras.skip_reason.clear();
     extras.attempts = 0;
     extras.again = 0;
+    extras.next_wave = 0;
     extras.without_slot = 0;
     if (extras.stream != nullptr) {
         extras.stream->open = false;
@@ -60,6 +61,7 @@ inline bool Run::is_settled(const NodeCore& node) const noexcept {
 
 inline void Run::make_ready(NodeCore& node) noexcept {
     if (node.phase != Phase::idle || node.state != NodeState::pending || node.held_back) return;
+    if (running_again_ > 1 && node.runs_again && awaits_wave(node)) return;
     set_state(node, NodeState::ready);
     if (!std::exchange(node.queued, true)) ready_.push(node);
 }
@@ -110,6 +112,7 @@ inline void Run::begin(NodeCore& node) {
     if (node.has_output) node.clear_output();  // of the lap before
     node.phase = Phase::body;
     node.running = true;
+    if (node.extras != nullptr) node.extras->next_wave = 0;
     node.called = !node.needs_driver;  // else when its callbacks have let it begin
     ++slots_;
     executing_ = &node;
@@ -117,7 +120,10 @@ inline void Run::begin(NodeCore& node) {
     std::coroutine_handle<> body;
     try {
         if (!has_limits(node)) started(node);
-        if (rewired_) check_arguments(node);
+        if (rewired_) {
+            check_arguments(node);
+            check_moved(node);
+        }
         body = start_body(node);
     } catch (...) {
         executing_ = nullptr;
@@ -329,15 +335,15 @@ inline void Run::skip_blocked(NodeCore& node) {
     for (const InEdge& edge : node.in) {
         if (stands(edge)) continue;
         const NodeCore& parent = *edge.parent;
-        if (parent.state == NodeState::completed) {
+        if (parent.ended == NodeState::completed) {
             extras.skip_reason =
                 "the condition of the edge from " + in_quotes(parent.id) + " was not met";
             break;
         }
         extras.skip_reason = "parent " + in_quotes(parent.id) + " " +
-                             (parent.state == NodeState::failed ? "" : "was ") +
-                             state_name(parent.state);
-        if (parent.state == NodeState::skipped && !parent.extras->skip_reason.empty()) {
+                             (parent.ended == NodeState::failed ? "" : "was ") +
+                             state_name(parent.ended);
+        if (parent.ended == NodeState::skipped && !parent.extras->skip_reason.empty()) {
             extras.skip_reason += ": ";
             extras.skip_cause = extras.skip_reason.size();
             extras.skip_reason.append(parent.extras->skip_reason, parent.extras->skip_cause);
@@ -349,6 +355,7 @@ inline void Run::skip_blocked(NodeCore& node) {
 
 inline void Run::settle(NodeCore& node, NodeState state) {
     if (node.owns_forwards) release_forwards(node);
+    node.ended = state;
     set_state(node, state);
     node.pending = ++settled_;
     if (state == NodeState::completed) {
@@ -360,8 +367,9 @@ inline void Run::settle(NodeCore& node, NodeState state) {
         settle_lap(node);
     } else {
         deliver_all(node);
+        if (!readers_.empty()) release_readers(&node);
     }
-    if (!readers_.empty()) release_readers(node);
+    if (!wave_waiters_.empty()) retry_wave_waiters();
 }
 
 inline void Run::record_end(NodeCore& node, NodeState state) {
@@ -381,7 +389,7 @@ inline void Run::deliver(NodeCore& parent, const OutEdge& edge) {
         return;
     }
     if (is_settled(child)) return;
-    if (parent.state != NodeState::completed) {
+    if (parent.ended != NodeState::completed) {
         block(child);
     } else if (forward != nullptr && stopping_ && !runs_anyway(child)) {
         forward->taken = true;  // nobody knows: it is the stop that keeps the child from starting
@@ -393,6 +401,15 @@ inline void Run::deliver(NodeCore& parent, const OutEdge& edge) {
 }
 
 inline bool Run::transform(NodeCore& parent, NodeCore& child, Forward& forward) {
+    if (forward.in_use) {  // for a lap that is over, and soon it is as well
+        edge_tasks_.for_each([&](EdgeTask& task) {
+            if (&task.forward == &forward) task.again = true;
+        });
+        finished_edges_.for_each([&](EdgeTask& task) {
+            if (&task.forward == &forward) task.again = true;
+        });
+        return false;
+    }
     try {
         boundary_known_ = false;
         transforming_ = true;
@@ -413,17 +430,26 @@ inline bool Run::transform(NodeCore& parent, NodeCore& child, Forward& forward) 
 }
 
 inline void Run::finish_edge(EdgeTask& finished) {
-    const std::unique_ptr<EdgeTask> task(&finished);
+    std::unique_ptr<EdgeTask> task(&finished);
     task->unlink();
-    if (task->removed) return;
-    std::exception_ptr error = task->error();
-    if (is_settled(task->child)) return;
+    NodeCore& parent = task->parent;
+    const OutEdge edge{&task->child, &task->forward};
+    const bool again = task->removed && task->again;
+    if (!task->removed) end_edge(*task);
+    task = nullptr;
+    if (again) deliver(parent, edge);
+    if (!readers_.empty()) release_readers(nullptr);
+}
+
+inline void Run::end_edge(EdgeTask& task) {
+    std::exception_ptr error = task.error();
+    if (is_settled(task.child)) return;
     if (error != nullptr) {
-        edge_threw(task->parent, task->child, task->forward, std::move(error));
+        edge_threw(task.parent, task.child, task.forward, std::move(error));
         return;
     }
-    if (!task->forward.taken) block(task->child);
-    count_down(task->child);
+    if (!task.forward.taken) block(task.child);
+    count_down(task.child);
 }
 
 inline void Run::edge_threw(const NodeCore& parent, NodeCore& child, Forward& forward,

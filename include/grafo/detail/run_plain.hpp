@@ -124,6 +124,7 @@ inline void Run::run_plain(NodeCore& node) {
     node.running = false;
     node.phase = Phase::idle;
     node.state = NodeState::completed;
+    node.ended = NodeState::completed;
     if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
     node.pending = ++settled_;
     record(report_->completed, EventKind::completed, node);

@@ -19,8 +19,12 @@ inline const SmallVector<InEdge>* Run::original_edges(const NodeCore& node) cons
     return rewiring_.original(node);
 }
 
-inline bool Run::would_run_again(const NodeCore& parent, const NodeCore& child) const noexcept {
-    return has(child) && is_settled(child) && parent.phase != Phase::idle && !stopping_;
+inline bool Run::replaces(const NodeCore& parent, const NodeCore& child,
+                          const InEdge* edge) const noexcept {
+    if (!has(child) || !parent.running) return false;
+    if (is_settled(child)) return true;
+    if (child.stamp != stamp_ || child.phase != Phase::idle || !child.runs_again) return false;
+    return edge == nullptr || edge->lap != child.extras->again;
 }
 
 inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
@@ -32,15 +36,12 @@ inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     if (!has(parent)) join(parent);
     if (!touch_without_last(child)) return;
     if (is_settled(child)) {
-        if (!would_run_again(parent, child)) return;
-        const std::pair<const NodeCore*, const NodeCore*> pair(&parent, &child);
-        if (std::find(loops_.begin(), loops_.end(), pair) == loops_.end()) loops_.push_back(pair);
-        drop_replaced_edges(child);
-        run_again(child);
+        if (parent.running) close_loop(parent, child);
         schedule();
         return;
     }
     ++child.pending;
+    if (replaces(parent, child, nullptr)) close_loop(parent, child);
     if (child.state == NodeState::ready) set_state(child, NodeState::pending);
     if (is_settled(parent)) deliver(parent, edge);
     schedule();
@@ -61,10 +62,16 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
         forward->pipe()->leave();
     } else if (forward != nullptr) {
         edge_tasks_.for_each([&](EdgeTask& task) {
-            if (&task.forward != forward || task.removed) return;
+            if (&task.forward != forward || (task.removed && !task.again)) return;
+            task.again = false;
+            delivered = false;
+            if (!std::exchange(task.removed, true)) task.cancel();
+        });
+        finished_edges_.for_each([&](EdgeTask& task) {
+            if (&task.forward != forward || (task.removed && !task.again)) return;
+            task.again = false;
             task.removed = true;
             delivered = false;
-            task.cancel();
         });
     }
     if (!is_settled(child)) {

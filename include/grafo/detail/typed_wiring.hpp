@@ -261,15 +261,25 @@ struct TypedWiring {
         std::string fitting;
         std::uint32_t found = NodeCore::no_param;
         std::size_t count = 0;
-        for (std::uint32_t i = 0; i < type.param_count; ++i) {
-            const bool open =
-                type.params[i].list || (!child.is_bound(i) && child.find_edge(i) == nullptr);
-            if (!open) continue;
-            const ForwardOwner fits(child.erased_forward(i, given_type(parent, child, i)));
-            if (fits.get() == nullptr) continue;
-            found = i;
-            ++count;
-            fitting += (count > 1 ? ", " : "") + in_quotes(type.params[i].name);
+        const auto search = [&](auto&& is_open) {
+            for (std::uint32_t i = 0; i < type.param_count; ++i) {
+                if (!is_open(i, child.find_edge(i))) continue;
+                const ForwardOwner fits(child.erased_forward(i, given_type(parent, child, i)));
+                if (fits.get() == nullptr) continue;
+                found = i;
+                ++count;
+                fitting += (count > 1 ? ", " : "") + in_quotes(type.params[i].name);
+            }
+        };
+        // In a loop what the parent itself filled in the lap before counts as open, and where there
+        // is nothing else, what it may replace.
+        search([&](std::uint32_t i, const InEdge* edge) {
+            if (type.params[i].list || (!child.is_bound(i) && edge == nullptr)) return true;
+            return edge != nullptr && edge->parent == &parent && replaces(parent, child, edge);
+        });
+        if (count == 0) {
+            search(
+                [&](std::uint32_t, const InEdge* edge) { return replaces(parent, child, edge); });
         }
         if (count != 1) {
             throw AutoForwardError(

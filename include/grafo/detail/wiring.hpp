@@ -60,17 +60,19 @@ private:
     Forward* forward_;
 };
 
-// Does a new edge make the child, which has settled, run once more? It then replaces an argument.
-[[nodiscard]] inline bool would_run_again(const NodeCore& parent, const NodeCore& child) noexcept {
+// May the parent's new edge replace this one, or a bound argument (null), of a child in a loop?
+[[nodiscard]] inline bool replaces(const NodeCore& parent, const NodeCore& child,
+                                   const InEdge* edge) noexcept {
     const RunHooks* run = run_of(parent);
-    return run != nullptr && run->would_run_again(parent, child);
+    return run != nullptr && run->replaces(parent, child, edge);
 }
 
 inline void check_fillable(const NodeCore& parent, const NodeCore& child, std::uint32_t param) {
     const ParamInfo& info = child.type().params[param];
-    if (info.list || would_run_again(parent, child)) return;
+    if (info.list) return;
     const InEdge* edge = child.find_edge(param);
     if (edge == nullptr && !child.is_bound(param)) return;
+    if (replaces(parent, child, edge)) return;
     const std::string what =
         "parameter " + in_quotes(info.name) + " of node " + in_quotes(child.id) + " is already ";
     throw ForwardingOverrideError(
@@ -80,7 +82,7 @@ inline void check_fillable(const NodeCore& parent, const NodeCore& child, std::u
 
 // A move-only output can be moved out once. A child that runs again replaces its own edge.
 inline void check_takeable(const NodeCore& parent, const NodeCore& child) {
-    const bool again = would_run_again(parent, child);
+    const bool again = replaces(parent, child, nullptr);
     for (const OutEdge& out : parent.out) {
         if (again && out.child == &child) continue;
         for (const InEdge& in : out.child->in) {
@@ -212,7 +214,7 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
     Forward* given = forward.release();
     const OutEdge edge{&child, seen_by_parent(given)};
     parent.out.push_back(edge);
-    child.in.push_back(InEdge{&parent, given, param});
+    child.in.push_back(InEdge{&parent, given, param, 0});
     if (given != nullptr && given->owned()) child.owns_forwards = true;
     if (pipe) parent.feeds_pipes = true;
     try {
