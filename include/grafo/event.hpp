@@ -93,17 +93,13 @@ public:
     /// Valid as long as the event.
     [[nodiscard]] const NodeError* error() const noexcept { return error_.get(); }
     /// Which try of the body it is about, from 1; of a failure the last one, 0 if there was none.
-    [[nodiscard]] unsigned attempt() const noexcept {
-        if (error_ != nullptr) return error_->attempts();
-        return kind_ == EventKind::started ? 1 : core_->attempts();
-    }
+    [[nodiscard]] unsigned attempt() const noexcept { return attempt_; }
     /// `retrying`: how long the node waits before its next attempt; else zero.
     [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
 
     // Made by the run.
-    Event(EventKind kind, detail::NodeCore& core) noexcept : kind_(kind), core_(&core) {}
-    Event(detail::NodeCore& core, void* item) noexcept
-        : kind_(EventKind::chunk), core_(&core), item_(item) {}
+    Event(EventKind kind, detail::NodeCore& core, unsigned attempt, void* item = nullptr) noexcept
+        : kind_(kind), attempt_(attempt), core_(&core), item_(item) {}
     void set_error(std::shared_ptr<const NodeError> error,
                    std::chrono::nanoseconds delay = std::chrono::nanoseconds(0)) noexcept {
         error_ = std::move(error);
@@ -112,6 +108,7 @@ public:
 
 private:
     EventKind kind_;
+    unsigned attempt_;
     detail::NodeCore* core_;
     void* item_ = nullptr;
     std::chrono::nanoseconds delay_{};

@@ -20,6 +20,7 @@ namespace grafo::detail {
 // See run_nodes.hpp and run_streams.hpp.
 void tell_started(NodeCore& node);
 void tell_retrying(NodeCore& node, const std::exception_ptr& error, std::chrono::nanoseconds delay);
+void tell_trying_again(NodeCore& node);
 [[nodiscard]] std::string timeout_text(const NodeCore& node);
 
 // Cancels a node when its time is up; stands still while the node is parked on a chunk.
@@ -61,7 +62,9 @@ private:
     static bool on_ask(Waiter&, Ask) { return false; }
     static void fire(Job& job) { static_cast<NodeTimer&>(job).expire(); }
     void expire() noexcept {
-        if (node_.timed_out == TimedOut::no) node_.timed_out = what_;
+        // After the timeout of an attempt that could be followed by another, the total one counts.
+        const bool overrides = what_ == TimedOut::total && node_.extras->retry;
+        if (node_.timed_out == TimedOut::no || overrides) node_.timed_out = what_;
         node_.cancel();
     }
 
@@ -170,17 +173,14 @@ private:
     std::vector<Semaphore::Guard> guards_;
 };
 
-// The failure of an attempt that another one may follow; null if it must stand.
+// The failure of an attempt that another one may follow; null if it must stand. Asks the user.
 [[nodiscard]] inline std::exception_ptr failed_attempt(NodeCore& node, const Extras& extras,
                                                        std::exception_ptr error) {
     if (node.stop_asked || node.timed_out == TimedOut::total) return nullptr;
-    if (node.timed_out == TimedOut::attempt) {
-        error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
-    }
-    if (error == nullptr || !extras.retry || extras.attempts >= extras.retry->attempts()) {
-        return nullptr;
-    }
-    return extras.retry->wants(error) ? error : nullptr;
+    if (extras.attempts >= extras.retry->attempts()) return nullptr;
+    if (error == nullptr) error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
+    if (!extras.retry->wants(error) || node.stop_asked) return nullptr;
+    return error;
 }
 
 // The attempts of a node that retries, to the one that counts.
@@ -190,21 +190,21 @@ inline Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
         try {
             co_await run_attempt(node, extras);
         } catch (const Skip&) {
-            throw;
+            if (node.timed_out != TimedOut::attempt) throw;  // else it is a timeout all the same
         } catch (const Cancelled&) {
             if (node.timed_out != TimedOut::attempt) throw;
-            error = std::current_exception();
         } catch (...) {
             error = std::current_exception();
         }
         if (error == nullptr && node.timed_out == TimedOut::no) co_return;
+        if ((node.flags & Context::dropped) != 0) co_await yield();  // by its body: it ends there
         const std::exception_ptr failure = failed_attempt(node, extras, error);
         if (failure == nullptr) {
             if (error != nullptr) std::rethrow_exception(error);
             co_return;
         }
         node.timed_out = TimedOut::no;
-        node.flags = 0;  // the timeout was that attempt's
+        node.flags &= Context::dropped;  // the timeout was that attempt's
         node.clear_output();
         held.release();
         const std::chrono::nanoseconds delay =
@@ -214,8 +214,12 @@ inline Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
             SlotRelease slot(node);
             co_await sleep_for(delay);
             co_await slot.take_back();
+        } else {
+            co_await yield();  // so that a stop, a timer or the reader gets its turn
         }
         if (has_limits(node)) co_await HeldLimits::acquire(held, node);
+        if ((node.flags & Context::cancelled) != 0) throw Cancelled();
+        tell_trying_again(node);
     }
 }
 

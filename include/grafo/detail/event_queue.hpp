@@ -6,6 +6,7 @@
 
 #include <grafo/detail/chunk_copy.hpp>
 #include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/graph.hpp>
 #include <grafo/event.hpp>
 
 namespace grafo::detail {
@@ -20,6 +21,7 @@ struct Retrying {
 struct EventRecord {
     EventKind kind;
     bool copied = false;  // of a chunk: it lies in a ChunkCopy
+    unsigned attempt;     // of the node, when it happened
     NodeCore* node;
     union {
         void* item;           // of a chunk in its producer's frame
@@ -29,7 +31,10 @@ struct EventRecord {
     };
 
     EventRecord(EventKind what, NodeCore& which) noexcept
-        : kind(what), node(&which), item(nullptr) {}
+        : kind(what),
+          attempt(what == EventKind::started ? 1 : which.attempts()),
+          node(&which),
+          item(nullptr) {}
     [[nodiscard]] HeldChunk chunk() const noexcept {
         return copied ? HeldChunk{copy->item(), copy} : HeldChunk{item, nullptr};
     }

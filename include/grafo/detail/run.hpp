@@ -132,10 +132,11 @@ public:
         if (record.kind == EventKind::chunk) {
             held_by_ = &node;
             held_ = record.chunk();
+            Event event(record.kind, node, record.attempt, held_.item);
             events_.pop();
-            return Event(node, held_.item);
+            return event;
         }
-        Event event(record.kind, node);
+        Event event(record.kind, node, record.attempt);
         if (record.kind == EventKind::failed) {
             event.set_error(std::make_shared<const NodeError>((*report_->errors)[record.failure]));
         } else if (record.kind == EventKind::retrying) {
@@ -186,6 +187,7 @@ public:
     // The awaiting coroutine will be destroyed once this is not busy.
     void freeze() noexcept {
         frozen_ = true;
+        observed_ = false;
         if (executing_ != nullptr) executing_->freeze();
         for (NodeCore* node : active_) node->freeze();
         edge_tasks_.for_each([](EdgeTask& task) { task.freeze(); });
@@ -197,6 +199,7 @@ public:
             drop_events();
         } else {
             dropped_ = true;
+            observed_ = false;
             Job::unlink();
             WaitList::unlink();
             waiter_ = nullptr;
@@ -236,8 +239,11 @@ public:
 
     // An attempt failed and another will follow.
     void retrying(NodeCore& node, const std::exception_ptr& error, std::chrono::nanoseconds delay);
-    // The node, which is running, is told as started.
+    // The next attempt begins.
+    void trying_again(NodeCore& node);
+    // The node begins. Called by the run itself, or else after a wait for a limit.
     void started(NodeCore& node);
+    void started_late(NodeCore& node);
 
     // ---- for those who wait without a place, see slots.hpp ------------------------------------
 
@@ -634,6 +640,7 @@ private:
             } catch (...) {
                 if (observer_error_ == nullptr) observer_error_ = std::current_exception();
                 troubled_ = true;
+                schedule();
             }
         }
     }

@@ -168,12 +168,15 @@ inline void Run::started(NodeCore& node) {
         node.runtime = boundary().time_since_epoch();
         node.timed = true;
     }
-    if (options_.streaming) {
-        tell(EventKind::started, node);
-        schedule();
-    }
+    if (options_.streaming) tell(EventKind::started, node);
     set_state(node, NodeState::running);
     if (node.feeds_pipes) open_stream(node);
+}
+
+inline void Run::started_late(NodeCore& node) {
+    boundary_known_ = false;
+    started(node);
+    schedule();  // the reader of events, and those of its chunks
 }
 
 inline void Run::go_on(SlotAwaiter& waiter) {
@@ -237,6 +240,7 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     node.running = false;
     if (node.extras == nullptr || std::exchange(node.extras->without_slot, 0) == 0) --slots_;
     if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
+    if (node.state == NodeState::completed) node.state = NodeState::running;  // for on_after_run
     if (node.keeps_arguments) node.release_arguments();
     if (fatal_ != nullptr) {
         if (node.owns_forwards) release_forwards(node);
@@ -274,7 +278,7 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     }
 }
 
-inline void tell_started(NodeCore& node) { node.run->started(node); }
+inline void tell_started(NodeCore& node) { node.run->started_late(node); }
 
 inline std::string timeout_text(const NodeCore& node) {
     const bool total = node.timed_out == TimedOut::total;

@@ -130,10 +130,15 @@ inline void take_slot_anyway(NodeCore& node) noexcept { node.run->take_slot_anyw
 
 inline void Run::observe(NodeCore& node, NodeState before, const NodeError* error) {
     if (error == nullptr && node.state == NodeState::failed) error = &report_->errors->back();
-    const Transition transition(node, before, node.state, boundary(), node.attempts(), error);
+    unsigned attempt = node.attempts();
+    if (node.state == NodeState::running) {  // the one that begins
+        attempt = (node.extras != nullptr ? node.extras->attempts : 0) + 1;
+    }
+    const Transition transition(node, before, node.state, boundary(), attempt, error);
     for_each_observer([&](Observer& observer) { observer.transition(transition); });
 }
 
+inline void tell_trying_again(NodeCore& node) { node.run->trying_again(node); }
 inline void tell_retrying(NodeCore& node, const std::exception_ptr& error,
                           std::chrono::nanoseconds delay) {
     node.run->retrying(node, error, delay);
@@ -141,16 +146,14 @@ inline void tell_retrying(NodeCore& node, const std::exception_ptr& error,
 
 inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
                           std::chrono::nanoseconds delay) {
+    if (dropped_ || frozen_) return;
+    node.state = NodeState::ready;
     if (!options_.streaming && !observed_) return;
     boundary_known_ = false;
     node.error = without_handle(error);
     auto told = std::make_shared<const NodeError>(make_node_error(node));
     node.error = nullptr;
-    if (observed_) {
-        node.state = NodeState::ready;
-        observe(node, NodeState::running, told.get());
-        set_state(node, NodeState::running);
-    }
+    if (observed_) observe(node, NodeState::running, told.get());
     if (options_.streaming) {
         auto retrying = std::make_unique<Retrying>(Retrying{std::move(told), delay});
         EventRecord record(EventKind::retrying, node);
@@ -159,6 +162,11 @@ inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
         static_cast<void>(retrying.release());  // owned by the record
         schedule();
     }
+}
+
+inline void Run::trying_again(NodeCore& node) {
+    boundary_known_ = false;
+    set_state(node, NodeState::running);
 }
 
 }  // namespace grafo::detail

@@ -28,6 +28,7 @@ inline bool Run::replaces(const NodeCore& parent, const NodeCore& child,
 }
 
 inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
+    boundary_known_ = false;  // it may be called at any time
     NodeCore& child = *edge.child;
     if (!has(child)) {
         join(child);
@@ -49,6 +50,7 @@ inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
 
 inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) {
     if (!has(child)) return;
+    boundary_known_ = false;
     touch(child);
     bool delivered = is_settled(parent);
     if (&parent == settling_) {

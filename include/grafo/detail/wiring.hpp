@@ -129,7 +129,9 @@ inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexce
 }
 
 inline void check_pipe(const NodeCore& parent, const NodeCore& child) {
-    if (run_of(parent) == nullptr || state_of(parent) <= NodeState::ready) return;
+    if (run_of(parent) == nullptr) return;
+    const bool between_attempts = parent.phase != Phase::idle && parent.called;
+    if (state_of(parent) <= NodeState::ready && !between_attempts) return;
     throw_late_pipe(parent, child);
 }
 
