@@ -10,6 +10,7 @@
 
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/node_core.hpp>
+#include <grafo/detail/rate_turn.hpp>
 #include <grafo/detail/slots.hpp>
 #include <grafo/sleep.hpp>
 
@@ -165,11 +166,29 @@ public:
             Semaphore::Guard guard = co_await limit.semaphore.acquire(limit.weight);
             held.guards_.push_back(std::move(guard));
         }
-        for (const RateLimiter& rate : limits.rates) co_await rate.acquire();
+        for (std::size_t i = 0; i < limits.rates.size();) {
+            if (i + 1 < limits.rates.size()) {
+                co_await limits.rates[i++].acquire();
+                continue;
+            }
+            if (co_await RateTurn(limits.rates[i], slot)) co_return;
+            co_await slot.take_back();
+            if (take_all(limits.rates)) co_return;
+            slot.leave_again(node);  // what it was granted before is too old by now
+            i = 0;
+        }
         co_await slot.take_back();
     }
 
 private:
+    static bool take_all(const std::vector<RateLimiter>& rates) {
+        const EventLoop::TimePoint now = EventLoop::current().now();
+        for (const RateLimiter& rate : rates) {
+            if (!LimitAccess::state(rate)->take(now)) return false;
+        }
+        return true;
+    }
+
     std::vector<Semaphore::Guard> guards_;
 };
 

@@ -77,8 +77,12 @@ public:
     void pop_plain() noexcept { normal_.pop(); }
     // A node without a priority.
     void push_plain(NodeCore& node) noexcept { normal_.push(node); }
-    // For tests: some node without a priority becomes the next of them.
+    // For tests: some node of those whose turn it is becomes the next.
     void shuffle(std::uint64_t& state) noexcept {
+        if (takes_level()) {
+            shuffle_level(state);
+            return;
+        }
         const std::size_t size = normal_.size();
         if (size > 1) normal_.bring_forward(static_cast<std::size_t>(next_random(state) % size));
     }
@@ -101,6 +105,22 @@ private:
         }
         node.extras->last_of_level = &node;
         node.extras->next_level = std::exchange(*at, &node);
+    }
+    void shuffle_level(std::uint64_t& state) noexcept {
+        NodeCore* const first = levels_;
+        std::size_t size = 1;
+        for (const NodeCore* node = first; node->next != nullptr; node = node->next) ++size;
+        std::size_t place = size > 1 ? static_cast<std::size_t>(next_random(state) % size) : 0;
+        if (place == 0) return;
+        NodeCore* before = first;
+        while (--place > 0) before = before->next;
+        NodeCore* const node = before->next;
+        NodeCore* const last = first->extras->last_of_level;
+        before->next = node->next;
+        node->next = first;
+        node->extras->last_of_level = last == node ? before : last;
+        node->extras->next_level = first->extras->next_level;
+        levels_ = node;
     }
     NodeCore* pop_level() noexcept {
         NodeCore* node = levels_;

@@ -255,9 +255,11 @@ public:
         }
         return true;
     }
+    [[nodiscard]] bool could_take_slot(const NodeCore& node) const noexcept {
+        return node.extras->without_slot != 1 || slots_ < options_.max_concurrency;
+    }
     bool take_slot_at_once(NodeCore& node) noexcept {
-        unsigned& waits = node.extras->without_slot;
-        if (waits == 1 && slots_ >= options_.max_concurrency) return false;
+        if (!could_take_slot(node)) return false;
         take_slot_anyway(node);
         return true;
     }

@@ -122,6 +122,7 @@ inline void check_producer(NodeCore& producer) {
 }
 
 inline bool leave_slot(NodeCore& node) { return node.run->leave_slot(node); }
+inline bool could_take_slot(NodeCore& node) noexcept { return node.run->could_take_slot(node); }
 inline bool take_slot_at_once(NodeCore& node) noexcept { return node.run->take_slot_at_once(node); }
 inline void stand_in_line(SlotAwaiter& waiter, NodeCore& node) noexcept {
     node.run->stand_in_line(waiter);

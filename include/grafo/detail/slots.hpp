@@ -15,6 +15,7 @@ class SlotAwaiter;
 // See run_streams.hpp. False where nothing is limited: there is nothing to take back then.
 bool leave_slot(NodeCore& node);
 // True if the node need not stand in line.
+bool could_take_slot(NodeCore& node) noexcept;
 bool take_slot_at_once(NodeCore& node) noexcept;
 void stand_in_line(SlotAwaiter& waiter, NodeCore& node) noexcept;
 // Without standing in line: the wait was given up.
@@ -96,6 +97,14 @@ public:
         if (place_.in_line == nullptr) return;
         LoopCore::current->make_ready(*std::exchange(place_.in_line, nullptr));
     }
+    [[nodiscard]] bool could_take() const noexcept {
+        return place_.node == nullptr || could_take_slot(*place_.node);
+    }
+    [[nodiscard]] bool take_at_once() noexcept {
+        if (place_.node == nullptr) return true;
+        return take_slot_at_once(*std::exchange(place_.node, nullptr));
+    }
+    void leave_again(NodeCore& node) { place_.node = leave_slot(node) ? &node : nullptr; }
 
 private:
     Placeless place_;

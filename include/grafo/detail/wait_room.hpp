@@ -78,6 +78,10 @@ struct LimitAccess {
     [[nodiscard]] static std::uint64_t id(const Limit& limit) noexcept {
         return limit.state_->id();
     }
+    template <class Limit>
+    [[nodiscard]] static const auto& state(const Limit& limit) noexcept {
+        return limit.state_;
+    }
 };
 
 }  // namespace grafo::detail
