@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <coroutine>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -921,6 +922,102 @@ TEST_CASE("stop() from the body, the predicate or the reader of retrying ends th
         CHECK(log == Log{"started", "failed"});
     }
     executor.reset();
+}
+
+TEST_CASE("stop() reaches attempts that follow each other without a pause or a suspension") {
+    int calls = 0;
+    Node node{"node", [&] {
+                  ++calls;
+                  throw std::runtime_error("always");
+              }};
+    node.retry(4'000'000'000U);
+    TreeExecutor executor{node};
+    EventLoop loop;
+    const auto main = [&]() -> Task<> {
+        EventLoop::current().spawn(stop_after(executor, 20ms));
+        co_await executor.try_run();
+    };
+    loop.run(main());
+    CHECK(calls > 1);
+    CHECK(node.state() == NodeState::cancelled);
+}
+
+namespace {
+
+// An awaitable of another library: opened by hand, cannot be cancelled.
+class Gate {
+public:
+    class Awaiter {
+    public:
+        explicit Awaiter(Gate& gate) noexcept : gate_(gate) {}
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> handle) const noexcept {
+            gate_.waiting_ = handle;
+        }
+        void await_resume() const noexcept {}
+
+    private:
+        Gate& gate_;
+    };
+    Awaiter operator co_await() noexcept { return Awaiter(*this); }
+    void open() {
+        if (waiting_) std::exchange(waiting_, {}).resume();
+    }
+
+private:
+    std::coroutine_handle<> waiting_;
+};
+
+Task<> open_after(Gate& gate, nanoseconds delay) {
+    co_await sleep_for(delay);
+    gate.open();
+}
+
+}  // namespace
+
+TEST_CASE("An attempt in a foreign await times out when that resumes, and is then tried again") {
+    Gate gate;
+    Node node{"node", [&](NodeContext& context) -> Task<unsigned> {
+                  if (context.attempt() == 1) co_await gate;
+                  co_return context.attempt();
+              }};
+    node.timeout(1s).retry(2);
+    EventLoop loop{virtual_time};
+    const auto main = [&]() -> Task<> {
+        EventLoop::current().spawn(open_after(gate, 5s));
+        co_await TreeExecutor{node}.run();
+    };
+    loop.run(main());
+    CHECK(node.output() == 2);
+    CHECK(node.runtime() == 5s);
+}
+
+TEST_CASE("A run dropped while an attempt is in a foreign await is not tried again after it") {
+    Counted::reset();
+    int calls = 0;
+    {
+        Gate gate;
+        Node node{"node",
+                  [&](Counted x) -> Task<> {
+                      ++calls;
+                      co_await gate;
+                      throw std::runtime_error("again " + std::to_string(x.value));
+                  },
+                  "x"_a = Counted(1)};
+        node.timeout(1s).retry(3);
+        std::optional<AsyncGenerator<Event>> events;
+        const auto main = [&]() -> Task<> {
+            EventLoop::current().spawn(open_after(gate, 5s));
+            events.emplace(TreeExecutor{node}.yielding());
+            co_await events->next();
+            co_await sleep_for(2s);
+            events.reset();
+            co_await sleep_for(9s);
+        };
+        EventLoop(virtual_time).run(main());
+        CHECK(calls == 1);
+    }
+    CHECK(Counted::live() == 0);
 }
 
 TEST_CASE(

@@ -119,10 +119,12 @@ public:
         return set([&](Extras& extras) { extras.total_timeout = to_nanoseconds(d); });
     }
     /// Tries the body again when it fails or runs into its `timeout`: that often in total, without
-    /// a pause. Arguments are kept for the next attempt, deferred ones evaluated anew. Events are
-    /// told as `retrying`, and chunks carry the number of their attempt; those of a failed one do
-    /// not enter the output. A run refuses, before anything has started, to retry a node that takes
-    /// a move-only value, or that reads or feeds a pipe.
+    /// a pause (the loop turns in between). Not once it was stopped or out of `total_timeout`, nor
+    /// after `Skip`, `Cancelled` or what a callback throws. Arguments are kept for the next
+    /// attempt, deferred ones evaluated anew. Events are told as `retrying`, and chunks carry the
+    /// number of their attempt; those of a failed one do not enter the output. A run refuses,
+    /// before anything has started, to retry a node that takes a move-only value, or that reads or
+    /// feeds a pipe.
     Derived retry(unsigned attempts) const { return retry(RetryPolicy(attempts)); }
     /// The same, with pauses and a choice of errors.
     Derived retry(RetryPolicy policy) const {
@@ -135,7 +137,8 @@ public:
         static_cast<void>(semaphore.acquire(weight));  // checks the weight
         return set([&](Extras& extras) { extras.limits.add(semaphore, weight); });
     }
-    /// Each attempt is let through by the limiter.
+    /// Each attempt is let through by the limiter, and starts at that moment: under
+    /// `max_concurrency` only what has a place by then is let through.
     Derived limit(const RateLimiter& rate) const {
         return set([&](Extras& extras) { extras.limits.add(rate); });
     }

@@ -21,7 +21,7 @@ namespace grafo {
 /// Where a node is in the last run, or in the one that is on.
 enum class NodeState : unsigned char {
     pending,    ///< not run, or waiting for its parents
-    ready,      ///< its edges are settled; it waits for its turn
+    ready,      ///< its edges are settled; it waits for its turn, a limit or its next attempt
     running,    ///< started and not yet ended
     completed,  ///< ended with its output
     failed,     ///< ended with an error
