@@ -1315,6 +1315,15 @@ struct Outcome {
     bool timed_out = false;
 };
 
+// Under the sanitizers, which take ten times as long, a tenth of the schedules will do.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool sanitized = true;
+#elif defined(__has_feature)
+constexpr bool sanitized = __has_feature(address_sanitizer);
+#else
+constexpr bool sanitized = false;
+#endif
+
 struct OtherError : std::logic_error {
     using std::logic_error::logic_error;
 };
@@ -1411,7 +1420,7 @@ Task<> act(NodeContext& context, const Schedule* schedule) {
 }  // namespace
 
 TEST_CASE("100,000 random schedules of attempts and timeouts end exactly when a model says") {
-    constexpr std::size_t runs = 500;
+    constexpr std::size_t runs = sanitized ? 50 : 500;
     constexpr std::size_t nodes_a_run = 200;
     std::minstd_rand random(1);
     std::size_t wrong = 0;
@@ -1459,9 +1468,10 @@ TEST_CASE("100,000 random schedules of attempts and timeouts end exactly when a 
     }
     CHECK(wrong == 0);
     // The schedules are of use only if all of it happens often.
-    CHECK(states[static_cast<std::size_t>(NodeState::completed)] > 10'000);
-    CHECK(states[static_cast<std::size_t>(NodeState::failed)] > 10'000);
-    CHECK(states[static_cast<std::size_t>(NodeState::skipped)] > 1'000);
-    CHECK(timed_out > 10'000);
-    for (std::size_t count = 1; count <= 4; ++count) CHECK(attempts[count] > 5'000);
+    const std::size_t all = runs * nodes_a_run;
+    CHECK(states[static_cast<std::size_t>(NodeState::completed)] > all / 10);
+    CHECK(states[static_cast<std::size_t>(NodeState::failed)] > all / 10);
+    CHECK(states[static_cast<std::size_t>(NodeState::skipped)] > all / 100);
+    CHECK(timed_out > all / 10);
+    for (std::size_t count = 1; count <= 4; ++count) CHECK(attempts[count] > all / 20);
 }
