@@ -116,7 +116,7 @@ struct ResultTraits<AsyncGenerator<Y, void>> {
         std::conditional_t<std::is_copy_constructible_v<Chunk>, std::vector<Chunk>, void>;
 };
 template <class A>
-    requires(Awaitable<A> && !LibraryAwaitable<A> && !std::is_void_v<A> && !std::is_reference_v<A>)
+    requires(!std::is_void_v<A> && !std::is_reference_v<A> && Awaitable<A>)
 struct ResultTraits<A> {
     static constexpr BodyKind kind = BodyKind::foreign;
     using Output = std::remove_cvref_t<await_result_t<A>>;
