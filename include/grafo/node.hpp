@@ -145,10 +145,7 @@ public:
     /// Among the nodes that are ready, the higher starts first; equals as they became ready. 0
     /// unless set.
     Derived priority(int value) const {
-        return set([&](Extras& extras) {
-            extras.priority = value;
-            need().prioritised = value != 0;
-        });
+        return set([&](Extras& extras) { extras.priority = value; });
     }
     /// When it runs, once its edges are settled; see `Trigger`. But for `all_completed`, each
     /// parameter that an edge forwards into must be a `std::optional`, a `const U*` or a list, else

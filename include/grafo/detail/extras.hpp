@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,6 +54,7 @@ struct Extras {
     Callbacks on_after_run;
     std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max();
     std::chrono::nanoseconds total_timeout = std::chrono::nanoseconds::max();
+    std::exception_ptr error;
     std::string skip_reason;
     std::size_t skip_cause = 0;  // where in it the first cause begins
     std::string taken_by;        // the child that moved the output out

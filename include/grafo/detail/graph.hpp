@@ -340,7 +340,10 @@ private:
 }
 
 inline Extras& NodeCore::need_extras() {
-    if (extras == nullptr) extras = std::make_unique<Extras>();
+    if (extras == nullptr) {
+        extras = std::make_unique<Extras>();
+        has_extras = true;
+    }
     return *extras;
 }
 
@@ -354,6 +357,10 @@ inline WeakNode::WeakNode(NodeCore& node) {
 inline unsigned NodeCore::attempts() const noexcept {
     if (!called) return 0;
     return extras != nullptr && extras->attempts > 0 ? extras->attempts : 1;
+}
+
+inline std::exception_ptr NodeCore::error() const noexcept {
+    return extras != nullptr ? extras->error : nullptr;
 }
 
 inline Trigger NodeCore::trigger() const noexcept {

@@ -183,7 +183,7 @@ struct NodeSpecials {
     bool needs_driver = false;     // has callbacks, a timeout, limits, retries, deferred arguments
     bool owns_forwards = false;    // some in-edge has a forward with state
     bool feeds_pipes = false;      // some out-edge carries its chunks
-    bool prioritised = false;      // has a priority
+    bool has_extras = false;       // see Extras
     bool keeps_arguments = false;  // keeps for the body what its parameters refer to
 
     [[nodiscard]] bool any() const noexcept { return bits_of(*this) != 0; }
@@ -262,6 +262,8 @@ public:
     // False if its output would be its chunks, and these are not kept.
     [[nodiscard]] bool collects() const noexcept;
     [[nodiscard]] Trigger trigger() const noexcept;
+    // What it failed with in the last run; null if it did not.
+    [[nodiscard]] std::exception_ptr error() const noexcept;
     // Null for a node whose chunks are neither copied nor read in pipes.
     [[nodiscard]] Stream* stream() const noexcept;
     [[nodiscard]] Stream& need_stream();
@@ -284,7 +286,6 @@ public:
     SmallVector<OutEdge> out;
     SmallVector<InEdge> in;
     std::unique_ptr<Extras> extras;
-    std::exception_ptr error;
     std::chrono::nanoseconds runtime{};
 
     // Touched by wiring and by handles.

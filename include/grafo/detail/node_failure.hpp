@@ -65,12 +65,12 @@ namespace grafo::detail {
     const auto failure =
         std::make_shared<const NodeFailure>(AnyNode(node), node, path_to(node), node.attempts());
     const std::string name = "node " + in_quotes(node.id);
-    std::string cause = exception_text(node.error);
+    std::string cause = exception_text(node.error());
     if (cause.starts_with(name + " ")) cause.replace(0, name.size(), "it");
     std::string what = name + " failed: " + cause;
     if (failure->path.size() > 1) what += " (path: " + path_text(failure->path) + ")";
     try {
-        std::rethrow_exception(node.error);
+        std::rethrow_exception(node.error());
     } catch (...) {
         return NodeError(what, failure);  // nests what is being handled
     }
@@ -98,7 +98,7 @@ namespace grafo::detail {
 
 inline void throw_output_unavailable(NodeCore& node, TypeId wanted) {
     const NodeState state = state_of(node);
-    if (state == NodeState::failed && node.error != nullptr) throw make_node_error(node);
+    if (state == NodeState::failed && node.error() != nullptr) throw make_node_error(node);
     std::string what = "node " + in_quotes(node.id) + " has no output: ";
     if (state != NodeState::completed) {
         what += "it is ";

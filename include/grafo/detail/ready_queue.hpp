@@ -60,7 +60,7 @@ class ReadyQueue {
 public:
     [[nodiscard]] bool empty() const noexcept { return normal_.empty() && levels_ == nullptr; }
     void push(NodeCore& node) noexcept {
-        if (node.prioritised) {
+        if (node.has_extras && node.extras->priority != 0) {
             push_level(node, node.extras->priority);
         } else {
             normal_.push(node);

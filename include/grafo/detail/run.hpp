@@ -96,6 +96,7 @@ public:
           stamp_(next_stamp()),
           observed_(!options_.observers.empty()) {
         watched_ = observed_ || options_.shuffle;
+        keeps_book_ = options_.timing || options_.streaming;
         active_.reserve(16);
         report_->completed.reserve(plan.nodes.size());
         report_->reserve_graphs(plan.graphs);
@@ -452,7 +453,7 @@ private:
     // The same, when the last edge of the node is new and will be counted apart.
     bool touch_without_last(NodeCore& node);
     void reset(NodeCore& node);
-    static void reset_extras(Extras& extras) noexcept;
+    static void reset_specials(NodeCore& node) noexcept;
 
     [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept;
 
@@ -474,6 +475,11 @@ private:
     // See run_plain.hpp.
     [[nodiscard]] NodeCore* next_plain() noexcept;
     void run_plain(NodeCore& node);
+    void become_common(NodeCore& node) noexcept;
+    void leave_plain(NodeCore& node, std::exception_ptr error);
+    void finish_common(NodeCore& node);
+    void book_start(NodeCore& node);
+    void book_end(NodeCore& node);
     void pass_on(NodeCore& child);
     void pass_on_all(NodeCore& node);
     void deliver_from(NodeCore& node, std::uint32_t first);
@@ -711,9 +717,10 @@ private:
     std::uint32_t references_ = 1;
     bool pumping_ = false;
     bool observed_ = false;
-    bool telling_ = false;    // the reader runs inside the pump
-    unsigned stops_ = 0;      // how often it was asked for
-    bool cancelled_ = false;  // the awaiting coroutine was cancelled
+    bool keeps_book_ = false;  // of times, or of events
+    bool telling_ = false;     // the reader runs inside the pump
+    unsigned stops_ = 0;       // how often it was asked for
+    bool cancelled_ = false;   // the awaiting coroutine was cancelled
     bool ended_ = false;
     bool left_ = false;  // the graph is free again
     bool boundary_known_ = true;

@@ -52,7 +52,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
     node.blocked = false;
     node.runs_again = true;
     node.flags = 0;
-    node.error = nullptr;
+    extras.error = nullptr;
     if (observed_) observe(node, before, nullptr);
 
     bool pipe = false;
@@ -64,7 +64,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
     }
     if (pipe || extras.again >= extras.max_runs) {
         const std::string what = "node " + in_quotes(node.id) + " cannot run again in one run: ";
-        node.error = std::make_exception_ptr(
+        extras.error = std::make_exception_ptr(
             Error(pipe ? what + "it is at an end of a pipe"
                        : what + "it has run " + std::to_string(extras.again) +
                              (extras.again == 1 ? " time" : " times") + " (max_runs)"));

@@ -75,9 +75,10 @@ inline void Run::fail_stuck() {
 
 inline void Run::fail_stuck(NodeCore& node, const std::string& why) {
     touch(node);
-    if (node.error != nullptr) return;
+    if (node.error() != nullptr) return;
     node.held_back = false;
-    node.error = std::make_exception_ptr(CycleError("node " + in_quotes(node.id) + " " + why));
+    node.need_extras().error =
+        std::make_exception_ptr(CycleError("node " + in_quotes(node.id) + " " + why));
     node.phase = Phase::finished;
     finished_.push(node);
 }

@@ -27,7 +27,6 @@ inline bool Run::touch_without_last(NodeCore& node) {
 }
 
 [[gnu::always_inline]] inline void Run::reset(NodeCore& node) {
-    if (node.state > NodeState::completed && node.error != nullptr) node.error = nullptr;
     static_cast<NodeLap&>(node) = NodeLap();
     node.stamp = stamp_;
     node.run = this;
@@ -35,15 +34,16 @@ inline bool Run::touch_without_last(NodeCore& node) {
     node.running = false;
     node.pending = node.in.size();
     if (node.has_output) node.drop_output();
-    if (node.NodeSpecials::any()) {
-        node.blocked = false;
-        node.held_back = false;
-        node.runs_again = false;
-    }
-    if (node.extras != nullptr) reset_extras(*node.extras);
+    if (node.NodeSpecials::any()) reset_specials(node);
 }
 
-[[gnu::noinline]] inline void Run::reset_extras(Extras& extras) noexcept {
+[[gnu::noinline]] inline void Run::reset_specials(NodeCore& node) noexcept {
+    node.blocked = false;
+    node.held_back = false;
+    node.runs_again = false;
+    if (!node.has_extras) return;
+    Extras& extras = *node.extras;
+    extras.error = nullptr;
     extras.skip_reason.clear();
     extras.attempts = 0;
     extras.again = 0;
@@ -271,7 +271,7 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
         }
     }
     if (node.timed_out != TimedOut::no) {
-        node.error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
+        node.need_extras().error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
         fail(node);
     } else {
         settle(node, state);
@@ -298,7 +298,7 @@ inline bool Run::is_failure_of_producer(const NodeCore& node, const NodeError& f
 }
 
 inline void Run::fail_with(NodeCore& node, std::exception_ptr error) {
-    node.error = without_handle(std::move(error));
+    node.need_extras().error = without_handle(std::move(error));
     fail(node);
 }
 
@@ -473,11 +473,11 @@ inline void Run::edge_threw(const NodeCore& parent, NodeCore& child, Forward& fo
         return;
     }
     count_down_silently(child);
-    if (child.phase != Phase::idle || child.error != nullptr || is_settled(child)) return;
+    if (child.phase != Phase::idle || child.error() != nullptr || is_settled(child)) return;
     try {
         std::rethrow_exception(std::move(cause));
     } catch (...) {
-        child.error = make_edge_error(parent, child, forward);
+        child.need_extras().error = make_edge_error(parent, child, forward);
     }
     child.phase = Phase::finished;
     finished_.push(child);

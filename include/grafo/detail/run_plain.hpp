@@ -67,67 +67,85 @@ inline void Run::deliver_all(NodeCore& node) {
         return nullptr;
     }
     NodeCore* node = ready_.plain_front();
-    if (node == nullptr || node->NodeSpecials::any() || node->state != NodeState::ready ||
-        node->phase != Phase::idle) {
+    if (node == nullptr || node->NodeSpecials::any() || node->state != NodeState::ready) {
         return nullptr;
     }
     ready_.pop_plain();
     return node;
 }
 
-inline void Run::run_plain(NodeCore& node) {
+// A node on the short path has no place counted and no mark that it runs: it ends at once, or gets
+// both here.
+[[gnu::noinline]] inline void Run::become_common(NodeCore& node) noexcept {
+    executing_ = nullptr;
+    node.running = true;
+    ++slots_;
+}
+
+[[gnu::noinline]] inline void Run::leave_plain(NodeCore& node, std::exception_ptr error) {
+    become_common(node);
+    finish_at_once(node, std::move(error));
+}
+
+[[gnu::noinline]] inline void Run::finish_common(NodeCore& node) {
+    become_common(node);
+    finish_executed(node);
+}
+
+[[gnu::noinline]] inline void Run::book_start(NodeCore& node) {
+    if (options_.timing) {
+        node.runtime = boundary().time_since_epoch();
+        node.timed = true;
+    }
+    if (options_.streaming) tell(EventKind::started, node);
+}
+
+[[gnu::noinline]] inline void Run::book_end(NodeCore& node) {
+    if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
+    if (options_.streaming) tell(EventKind::completed, node);
+}
+
+[[gnu::always_inline]] inline void Run::run_plain(NodeCore& node) {
     NodeLap lap;
     lap.state = NodeState::running;
     lap.phase = Phase::body;
     lap.called = true;
     static_cast<NodeLap&>(node) = lap;
-    node.running = true;
-    if (options_.timing) {
-        node.runtime = boundary().time_since_epoch();
-        node.timed = true;
-    }
     executing_ = &node;
-    ++slots_;
     core_.enter(&node);
     std::coroutine_handle<> body;
     try {
-        if (options_.streaming) tell(EventKind::started, node);
+        if (keeps_book_) book_start(node);
         body = node.call(&Run::on_done, &node);
     } catch (...) {
-        executing_ = nullptr;
-        finish_at_once(node, std::current_exception());
-        return;
+        return leave_plain(node, std::current_exception());
     }
     boundary_known_ = false;
     if (body) {
         core_.resume(body);
         if (node.phase != Phase::finished) {
-            executing_ = nullptr;
+            become_common(node);
             if (!dropped_) activate(node);
             return;
         }
     }
-    executing_ = nullptr;
     // The body may have stopped, dropped or rewired the run.
     if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 || node.NodeSpecials::any() ||
         (node.flags & Context::cancelled) != 0) {
-        body ? finish_executed(node) : finish_at_once(node, nullptr);
-        return;
+        return body ? finish_common(node) : leave_plain(node, nullptr);
     }
     try {
-        if (body && !node.take_plain_result()) return finish_executed(node);
+        if (body && !node.take_plain_result()) return finish_common(node);
     } catch (...) {
-        finish_at_once(node, std::current_exception());
-        return;
+        return leave_plain(node, std::current_exception());
     }
-    --slots_;
-    node.running = false;
+    executing_ = nullptr;
     node.phase = Phase::idle;
     node.state = NodeState::completed;
     node.ended = NodeState::completed;
-    if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
     node.pending = ++settled_;
-    record(report_->completed, EventKind::completed, node);
+    report_->completed.push_back(&node);
+    if (keeps_book_) book_end(node);
     pass_on_all(node);
 }
 

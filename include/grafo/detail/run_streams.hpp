@@ -151,9 +151,9 @@ inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
     node.state = NodeState::ready;
     if (!options_.streaming && !observed_) return;
     boundary_known_ = false;
-    node.error = without_handle(error);
+    node.need_extras().error = without_handle(error);
     auto told = std::make_shared<const NodeError>(make_node_error(node));
-    node.error = nullptr;
+    node.extras->error = nullptr;
     if (observed_) observe(node, NodeState::running, told.get());
     if (options_.streaming) {
         auto retrying = std::make_unique<Retrying>(Retrying{std::move(told), delay});
