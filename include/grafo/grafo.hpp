@@ -12,6 +12,7 @@
 #include <grafo/event.hpp>
 #include <grafo/event_loop.hpp>
 #include <grafo/iterate.hpp>
+#include <grafo/map_each.hpp>
 #include <grafo/node.hpp>
 #include <grafo/node_context.hpp>
 #include <grafo/observer.hpp>

@@ -359,16 +359,19 @@ struct BranchResult<A> {
 template <class A>
 using branch_result_t = typename BranchResult<A>::type;
 
-// The branch of an awaitable that is no task: owns a temporary, refers to a named one.
+// The branch of an awaitable that is no task: owns a temporary, refers to a named one. A member of
+// a class, since g++ 12 warns of a frame whose fields have less linkage than what it belongs to.
 template <class T, class A>
-Task<T> await_as_task(A awaitable) {
-    if constexpr (std::is_void_v<T>) {
-        co_await static_cast<A&&>(awaitable);
-    } else {
-        T value = co_await static_cast<A&&>(awaitable);
-        co_return static_cast<T&&>(value);
+struct AwaitAsTask {
+    static Task<T> make(A awaitable) {
+        if constexpr (std::is_void_v<T>) {
+            co_await static_cast<A&&>(awaitable);
+        } else {
+            T value = co_await static_cast<A&&>(awaitable);
+            co_return static_cast<T&&>(value);
+        }
     }
-}
+};
 
 [[noreturn]] inline void throw_empty_task(const char* combinator) {
     throw Error(std::string("an empty Task was given to ") + combinator + ": it was moved from");
@@ -386,7 +389,7 @@ template <class A>
         if (!awaitable) throw_empty_task(combinator);
         return std::move(awaitable);
     } else if constexpr (Awaitable<A>) {
-        return await_as_task<branch_result_t<A>, A>(std::forward<A>(awaitable));
+        return AwaitAsTask<branch_result_t<A>, A>::make(std::forward<A>(awaitable));
     } else {
         return Task<branch_result_t<A>>();
     }
