@@ -1,4 +1,5 @@
 #include <grafo/grafo.hpp>
+#include <grafo/offload.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -715,6 +716,15 @@ TEST_CASE("A TimeoutError names the limit in the largest unit, and the node") {
                       "(with_timeout)"));
 }
 
+TEST_CASE("A branch belongs to the node of the coroutine that awaits it, however deep") {
+    Node node{"fetch", []() -> Task<> {
+                  co_await when_all(when_any(with_timeout(1s, sleep_for(1h)), sleep_for(2h)));
+              }};
+    EventLoop loop{virtual_time};
+    CHECK_THROWS_WITH(loop.run(TreeExecutor{node}.run()),
+                      ContainsSubstring("'fetch' failed: it awaited a task that did not end"));
+}
+
 TEST_CASE("A task that swallows the cancellation and returns still timed out") {
     const auto stubborn = []() -> Task<int> {
         try {
@@ -1184,6 +1194,83 @@ TEST_CASE("A deadlock inside branches is told, naming the node, and the branches
     Node node{"waits for ever", body};
     CHECK_THROWS_WITH(loop.run(TreeExecutor{node}.run()), ContainsSubstring("'waits for ever'"));
     CHECK(log.size() == 4);
+}
+
+namespace {
+
+// A pool without threads: what it was given runs when the test says so.
+struct HandPool {
+    template <class F>
+    void enqueue(F&& fn) {
+        jobs.emplace_back(std::forward<F>(fn));
+    }
+    void run() {
+        for (auto& job : std::exchange(jobs, {})) job();
+    }
+    std::vector<std::function<void()>> jobs;
+};
+
+// Runs the pool once the loop wants to end.
+Task<> run_at_the_end(HandPool& pool, Log& log) {
+    try {
+        co_await std::suspend_always();
+    } catch (const Cancelled&) {
+    }
+    for (int i = 0; i < 5; ++i) co_await grafo::yield();
+    log.push_back("the pool runs");
+    pool.run();
+}
+
+}  // namespace
+
+TEST_CASE("A branch on a pool that loses is asked to stop, and waited for") {
+    Log log;
+    HandPool pool;
+    EventLoop loop{virtual_time};
+    const auto body = [&]() -> Task<> {
+        const auto run_pool = [&]() -> Task<> {
+            for (int i = 0; i < 5; ++i) co_await grafo::yield();
+            log.push_back("the pool runs");
+            pool.run();
+        };
+        EventLoop::current().spawn(run_pool());
+        const auto work = [&log]() -> int {
+            log.push_back("never wanted");
+            return 1;
+        };
+        const auto first = co_await when_any(offload(pool, work), grafo::yield());
+        CHECK(first.index == 1);
+        log.push_back("when_any has ended");
+    };
+    loop.run(body());
+    CHECK(log == Log{"the pool runs", "when_any has ended"});
+}
+
+TEST_CASE("A dropped coroutine with a branch on a pool goes when the pool is done with it") {
+    Counted::reset();
+    {
+        Log log;
+        HandPool pool;
+        EventLoop loop{virtual_time};
+        Node node{"node", [&]() -> Task<> {
+                      const Counted local(1);
+                      const auto work = [&local] { return local.value; };
+                      co_await when_all(with_timeout(1h, offload(pool, work)), sleep_for(1h));
+                      log.push_back("gone on");
+                  }};
+        const auto main = [&]() -> Task<> {
+            EventLoop::current().spawn(run_at_the_end(pool, log));
+            auto events = TreeExecutor{node}.yielding();
+            co_await events.next();
+            for (int i = 0; i < 3; ++i) co_await grafo::yield();
+            REQUIRE(pool.jobs.size() == 1);
+            events = AsyncGenerator<Event>();
+            CHECK(Counted::live() == 1);
+        };
+        loop.run(main());
+        CHECK(log == Log{"the pool runs"});
+    }
+    CHECK(Counted::live() == 0);
 }
 
 TEST_CASE("What happens with many branches is the same every time") {
