@@ -1,0 +1,156 @@
+// ./benchmarks/run calls this program; see there.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <iterator>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "peers.hpp"
+#include "workloads.hpp"
+
+namespace {
+
+struct Workload {
+    std::string_view name;
+    void (*run)(bench::Bench&);
+};
+
+constexpr Workload workloads[] = {
+    {"chain", bench::chain},
+    {"fan", bench::fan},
+    {"wavefront", bench::wavefront},
+    {"layered", bench::layered},
+    {"large_values", bench::large_values},
+    {"chunks", bench::chunks},
+    {"generator", bench::generator},
+    {"task_call", bench::task_call},
+    {"timers", bench::timers},
+    {"build", bench::build},
+    {"memory", bench::memory},
+    {"destroy", bench::destroy},
+    {"runs", bench::runs},
+};
+
+bool is_workload(std::string_view name) {
+    return std::any_of(std::begin(workloads), std::end(workloads),
+                       [&](const Workload& w) { return w.name == name; });
+}
+
+int usage() {
+    std::fprintf(stderr, "usage: benchmarks [--quick] [--json FILE] [NAME...], NAME one of");
+    for (const Workload& workload : workloads) {
+        std::fprintf(stderr, " %s", std::string(workload.name).c_str());
+    }
+    std::fprintf(stderr,
+                 "\n       benchmarks [--quick] --growth FILE.svg"
+                 "\n       benchmarks --probe SHAPE order|forwarding ours|floor|oneTBB RUNS\n");
+    return 2;
+}
+
+void note_what_is_missing(bench::Bench& table) {
+    if (!bench::has_tbb) table.note("left out: oneTBB (libtbb-dev is not installed)");
+    if (!bench::has_taskflow) {
+        table.note(
+            "left out: Taskflow (its headers were not found; CPLUS_INCLUDE_PATH adds a place)");
+    }
+#if !defined(GRAFO_BENCHMARK_ASIO)
+    table.note("left out: Asio (libasio-dev is not installed)");
+#endif
+    table.note(
+        "left out: libcoro and cppcoro (no Debian packages); pipes between nodes (no workload "
+        "yet)");
+}
+
+// In a process of its own, so that none inherits the heap or the threads of another.
+void run_apart(const Workload& workload, bool quick, bench::Bench& table) {
+    int ends[2];
+    if (pipe(ends) != 0) throw std::runtime_error("no pipe");
+    std::fflush(nullptr);
+    const pid_t child = fork();
+    if (child < 0) throw std::runtime_error("no process");
+    if (child == 0) {
+        close(ends[0]);
+        try {
+            bench::Bench rows(quick);
+            workload.run(rows);
+            std::FILE* out = fdopen(ends[1], "w");
+            rows.save(out);
+            std::fclose(out);
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, " %s\n", error.what());
+            _exit(1);
+        }
+        _exit(0);  // the threads of a peer may be alive still
+    }
+    close(ends[1]);
+    std::FILE* in = fdopen(ends[0], "r");
+    table.load(in);
+    std::fclose(in);
+    int status = 0;
+    waitpid(child, &status, 0);
+    bench::require(status == 0, "a workload failed: " + std::string(workload.name));
+}
+
+int run_all(const std::vector<std::string_view>& names, bool quick, const std::string& json) {
+    bench::Bench table(quick);
+    for (const Workload& workload : workloads) {
+        if (!names.empty() && std::find(names.begin(), names.end(), workload.name) == names.end()) {
+            continue;
+        }
+        const double start = bench::seconds();
+        std::fprintf(stderr, "%s ...", std::string(workload.name).c_str());
+        run_apart(workload, quick, table);
+        std::fprintf(stderr, " %.1f s\n", bench::seconds() - start);
+    }
+    note_what_is_missing(table);
+    table.print_table();
+    if (!json.empty()) table.write_json(json);
+    return 0;
+}
+
+int run(const std::vector<std::string_view>& arguments) {
+    bool quick = false;
+    std::string json;
+    std::string picture;
+    std::vector<std::string_view> names;
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+        const std::string_view argument = arguments[i];
+        const bool has_next = i + 1 < arguments.size();
+        if (argument == "--quick") {
+            quick = true;
+        } else if (argument == "--json" && has_next) {
+            json = arguments[++i];
+        } else if (argument == "--growth" && has_next) {
+            picture = arguments[++i];
+        } else if (argument == "--probe" && arguments.size() == i + 5) {
+            bench::probe(arguments[i + 1], arguments[i + 2] == "forwarding", arguments[i + 3],
+                         std::atoi(std::string(arguments[i + 4]).c_str()));
+            return 0;
+        } else if (is_workload(argument)) {
+            names.push_back(argument);
+        } else {
+            return usage();
+        }
+    }
+    if (picture.empty()) return run_all(names, quick, json);
+    bench::growth(picture, quick);
+    return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+    try {
+        return run({arguments + 1, arguments + count});
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "%s\n", error.what());
+        return 1;
+    }
+}

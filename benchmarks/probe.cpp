@@ -1,0 +1,65 @@
+// One side of one shape and a number of runs, nothing else: what valgrind counts.
+#include <stdexcept>
+#include <string>
+
+#include "chain.hpp"
+#include "fan.hpp"
+#include "graphs.hpp"
+#include "layered.hpp"
+#include "wavefront.hpp"
+#include "workloads.hpp"
+
+namespace bench {
+
+namespace {
+
+constexpr std::uint32_t probe_nodes = 2'000;
+
+template <class Side>
+void run(Side& side, int runs) {
+    for (int i = 0; i < runs; ++i) side.run();
+}
+
+template <class S, bool Forwards>
+void probe_side(std::string_view side, int runs) {
+    const Shape shape = S::shape(probe_nodes);
+    std::printf("%u\n", shape.nodes);
+    if (side == "ours") {
+        OurSide<S, Forwards> ours(shape);
+        ours.timing(false);
+        run(ours, runs);
+    } else if (side == "floor") {
+        FloorSide<S, Forwards> floor(shape);
+        run(floor, runs);
+#if defined(GRAFO_BENCHMARK_TBB)
+    } else if (side == "oneTBB" && !Forwards) {
+        TbbSide tbb(shape);
+        run(tbb, runs);
+#endif
+    } else {
+        throw std::runtime_error("there is no side " + std::string(side));
+    }
+}
+
+template <class S>
+bool probe_shape(std::string_view shape, bool forwards, std::string_view side, int runs) {
+    if (shape != S::name) return false;
+    if (forwards) {
+        probe_side<S, true>(side, runs);
+    } else {
+        probe_side<S, false>(side, runs);
+    }
+    return true;
+}
+
+}  // namespace
+
+void probe(std::string_view shape, bool forwards, std::string_view side, int runs) {
+    const bool found = probe_shape<Chain>(shape, forwards, side, runs) ||
+                       probe_shape<Fan>(shape, forwards, side, runs) ||
+                       probe_shape<Wavefront>(shape, forwards, side, runs) ||
+                       probe_shape<Layered>(shape, forwards, side, runs);
+    require(found, "there is no shape of that name");
+}
+
+}  // namespace bench
