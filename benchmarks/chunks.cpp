@@ -102,8 +102,8 @@ auto Producer::Merge::next() noexcept {
         Merge& merge;
         Handle producer;
         bool await_ready() const noexcept { return !producer; }
-        std::coroutine_handle<> await_suspend(std::coroutine_handle<> reader) const noexcept {
-            merge.reader = reader;
+        std::coroutine_handle<> await_suspend(std::coroutine_handle<> to) const noexcept {
+            merge.reader = to;
             return producer;
         }
         const int* await_resume() const noexcept {
@@ -117,9 +117,9 @@ auto Producer::Merge::next() noexcept {
             return merge.item;
         }
     };
-    const Handle producer = first;
+    const Handle at = first;
     if (first) first = first.promise().next;
-    return Next{*this, producer};
+    return Next{*this, at};
 }
 
 }  // namespace
