@@ -69,7 +69,7 @@ Curve measure_all(std::uint32_t most) {
 
 // ---- the picture --------------------------------------------------------------------------------
 
-constexpr double width = 760, height = 570;
+constexpr double width = 790, height = 570;
 constexpr double panel_width = 280, panel_height = 190;
 constexpr double least_nodes = 1e3, most_nodes = 4e6;
 constexpr double least_time = 1, most_time = 2e3;

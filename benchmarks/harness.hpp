@@ -46,7 +46,7 @@ public:
 
     [[nodiscard]] bool quick() const noexcept { return quick_; }
     // A round is short in some: these take `times` as many.
-    [[nodiscard]] Contest contest(int times = 1) const { return Contest((quick_ ? 3 : 9) * times); }
+    [[nodiscard]] Contest contest(int times = 1) const { return Contest(quick_ ? 3 : 9 * times); }
     // How long one measurement takes at least, in seconds.
     [[nodiscard]] double least() const noexcept { return quick_ ? 0.002 : 0.008; }
 
