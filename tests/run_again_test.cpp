@@ -699,6 +699,72 @@ TEST_CASE("A transform of the lap before does not speak for the next one") {
     CHECK(ended(report) == 4);
 }
 
+TEST_CASE("A reader of the former output may be cut off, or connected to it once more") {
+    const int how = GENERATE(0, 1, 2);
+    Log log;
+    std::vector<std::vector<int>> seen;
+    const Node<int> work = Node{"work", [&log, n = 0]() mutable {
+                                    log.push_back(at("work"));
+                                    return ++n;
+                                }};
+    const Node slow{"slow", []() -> Task<int> {
+                        co_await sleep_for(5s);
+                        co_return 100;
+                    }};
+    const Node reader{"reader",
+                      [&](const std::vector<int>& xs) {
+                          log.push_back(at("reader"));
+                          seen.push_back(xs);
+                      },
+                      "xs"_args = gather(work, slow)};
+    const Node check{"check", [&, how](NodeContext& context) -> Task<> {
+                         co_await sleep_for(1s);
+                         if (log.size() > 1) co_return;
+                         context.node().connect(work);
+                         if (how == 0) work.disconnect(reader);
+                         if (how == 1) work.connect(reader, "xs"_a = [](int x) { return x * 10; });
+                         if (how == 2) {
+                             work.connect(reader, "xs"_a);
+                             work.disconnect(reader);
+                         }
+                     }};
+    const RunReport report = run_it(TreeExecutor{work, slow, check});
+    CHECK(report.completed().size() == 4);
+    if (how == 1) {
+        CHECK(log == Log{"0 work", "5 reader", "5 work", "5 reader"});
+        CHECK(seen == std::vector<std::vector<int>>{{1, 100, 10}, {2, 100, 20}});
+    } else {
+        CHECK(log == Log{"0 work", "1 work", "5 reader"});
+        CHECK(seen == std::vector<std::vector<int>>{{100}});
+    }
+}
+
+TEST_CASE("The children of a looping node go by their conditions in each lap") {
+    Log log;
+    int lap = 0;
+    const Node<int> work = Node{"work", [&lap] { return ++lap; }};
+    const Node odd{"odd", [&log](int x) { log.push_back("odd " + std::to_string(x)); }, "x"_a};
+    const Node even{"even", [&log](int x) { log.push_back("even " + std::to_string(x)); }, "x"_a};
+    const Node any{"any", [&log] { log.push_back("any"); }};
+    any.trigger(Trigger::any_completed);
+    work.connect(odd, "x"_a, when([](int x) { return x % 2 == 1; }));
+    work.connect(even, "x"_a, when([](int x) -> Task<bool> {
+                     co_await sleep_for(1s);
+                     co_return x % 2 == 0;
+                 }));
+    odd.connect(any);
+    even.connect(any);
+    const Node check{"check", [&](NodeContext& context) -> Task<> {
+                         co_await sleep_for(5s);
+                         if (lap < 4) context.node().connect(work);
+                     }};
+    work.connect(check);
+    const RunReport report = run_it(TreeExecutor{work});
+    CHECK(log == Log{"odd 1", "any", "even 2", "any", "odd 3", "any", "even 4", "any"});
+    CHECK(ids(report.skipped()) == Log{"odd"});
+    CHECK(ended(report) == 5);
+}
+
 // ---- several that ask ---------------------------------------------------------------------------
 
 TEST_CASE("Two nodes may ask for one settled child: it waits for both, in each lap") {

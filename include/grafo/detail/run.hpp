@@ -551,6 +551,8 @@ private:
     void forget_end(NodeCore& node) noexcept;
     // Who reads the former output of a node that will run again?
     void hold_back_for_readers(NodeCore& node);
+    [[nodiscard]] bool reads_former(const NodeCore& node, const NodeCore& parent) const noexcept;
+    void release_reader(const NodeCore& parent, const NodeCore& node) noexcept;
     // The node has settled (null: a transform has ended): it reads no former output any more.
     void release_readers(const NodeCore* node) noexcept;
     // Will a parent of the node, though it has settled, run again for the same reason as the node?

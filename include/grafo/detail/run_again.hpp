@@ -66,8 +66,8 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
         const std::string what = "node " + in_quotes(node.id) + " cannot run again in one run: ";
         extras.error = std::make_exception_ptr(
             Error(pipe ? what + "it is at an end of a pipe"
-                       : what + "it has run " + std::to_string(extras.again) +
-                             (extras.again == 1 ? " time" : " times") + " (max_runs)"));
+                       : what + "it has run " + std::to_string(extras.max_runs) +
+                             (extras.max_runs == 1 ? " time" : " times") + " (max_runs)"));
         node.phase = Phase::finished;
         finished_.push(node);
         return;
@@ -172,6 +172,23 @@ inline std::vector<NodeCore*> Run::settled_children(const NodeCore& node) const 
         }
     }
     return children;
+}
+
+// Has the node been given, or will it be, what the parent made before it was asked to run again?
+inline bool Run::reads_former(const NodeCore& node, const NodeCore& parent) const noexcept {
+    if (!parent.held_back) return false;
+    for (const Readers& entry : readers_) {
+        if (entry.read != &parent) continue;
+        return std::find(entry.readers.begin(), entry.readers.end(), &node) != entry.readers.end();
+    }
+    return false;
+}
+
+inline void Run::release_reader(const NodeCore& parent, const NodeCore& node) noexcept {
+    for (Readers& entry : readers_) {
+        if (entry.read == &parent) std::erase(entry.readers, &node);
+    }
+    release_readers(nullptr);
 }
 
 inline void Run::release_readers(const NodeCore* node) noexcept {

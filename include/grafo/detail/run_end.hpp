@@ -85,21 +85,15 @@ inline void Run::fail_stuck(NodeCore& node, const std::string& why) {
 
 // Some node that has to settle before this one can start.
 inline NodeCore* Run::waits_for(const NodeCore& node) const noexcept {
-    const auto readers_of = [this](const NodeCore& read) {
-        const auto entry = std::find_if(readers_.begin(), readers_.end(),
-                                        [&](const Readers& r) { return r.read == &read; });
-        return entry != readers_.end() ? &entry->readers : nullptr;
-    };
     for (const InEdge& edge : node.in) {
-        if (is_settled(*edge.parent)) continue;
-        const auto* readers = readers_of(*edge.parent);
-        const bool has_it = readers != nullptr &&
-                            std::find(readers->begin(), readers->end(), &node) != readers->end();
-        if (!has_it) return edge.parent;
+        if (!is_settled(*edge.parent) && !reads_former(node, *edge.parent)) return edge.parent;
     }
-    const auto* readers = readers_of(node);
-    if (readers == nullptr || readers->empty()) return nullptr;
-    return const_cast<NodeCore*>(readers->front());
+    for (const Readers& entry : readers_) {
+        if (entry.read == &node && !entry.readers.empty()) {
+            return const_cast<NodeCore*>(entry.readers.front());
+        }
+    }
+    return nullptr;
 }
 
 inline void Run::leave() noexcept {

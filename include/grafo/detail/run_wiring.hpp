@@ -44,7 +44,7 @@ inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     ++child.pending;
     if (replaces(parent, child, nullptr)) close_loop(parent, child);
     if (child.state == NodeState::ready) set_state(child, NodeState::pending);
-    if (is_settled(parent)) deliver(parent, edge);
+    if (is_settled(parent) || reads_former(child, parent)) deliver(parent, edge);
     schedule();
 }
 
@@ -52,7 +52,8 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
     if (!has(child)) return;
     boundary_known_ = false;
     touch(child);
-    bool delivered = is_settled(parent);
+    const bool reads = reads_former(child, parent);
+    bool delivered = is_settled(parent) || reads;
     if (&parent == settling_) {
         delivered = position < cursor_;
         if (position < cursor_) --cursor_;
@@ -79,6 +80,11 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
     if (!is_settled(child)) {
         block(child);  // cut off from its last parent it will be skipped
         if (!delivered) count_down(child);
+    }
+    if (reads) {
+        const auto edges = std::count_if(parent.out.begin(), parent.out.end(),
+                                         [&](const OutEdge& edge) { return edge.child == &child; });
+        if (edges == 1) release_reader(parent, child);  // this was the last
     }
     schedule();
 }
