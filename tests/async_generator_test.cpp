@@ -12,6 +12,7 @@
 #include <grafo/event_loop.hpp>
 #include <grafo/sleep.hpp>
 #include <grafo/task.hpp>
+#include <grafo/tree_executor.hpp>
 
 #include "catch.hpp"
 #include "counted.hpp"
@@ -643,4 +644,33 @@ TEST_CASE("A generator may be read on by another task, on another loop") {
     CHECK(grafo::run(one()) == 1);
     CHECK(grafo::run(one()) == 2);
     CHECK(grafo::run(rest(generator)) == std::vector<int>{3, 4});
+}
+
+TEST_CASE("A generator that outlives the dropped node that read it rests, until it is destroyed") {
+    Counted::reset();
+    std::vector<std::string> log;
+    const auto generate = [&log]() -> AsyncGenerator<int> {
+        const Counted local(1);
+        co_await grafo::sleep_for(std::chrono::milliseconds(2));
+        log.push_back("goes on");
+        co_yield 1;
+    };
+    {
+        EventLoop loop{grafo::virtual_time};
+        AsyncGenerator<int> generator = generate();
+        const auto consume = [&]() -> Task<> {
+            {
+                const grafo::Node node{"node",
+                                       [&generator]() -> Task<> { co_await generator.next(); }};
+                auto events = grafo::TreeExecutor{node}.yielding();
+                co_await events.next();
+                co_await grafo::sleep_for(std::chrono::milliseconds(1));
+            }
+            co_await grafo::sleep_for(std::chrono::milliseconds(10));
+        };
+        loop.run(consume());
+        CHECK(log.empty());
+        CHECK(Counted::live() == 1);
+    }
+    CHECK(Counted::live() == 0);
 }

@@ -262,14 +262,15 @@ Waiter::Begin Waiter::begin(std::coroutine_handle<Promise> coroutine) noexcept {
 
 inline void Waiter::resume(Job& job) {
     auto& waiter = static_cast<Waiter&>(job);
-    LoopCore::current->enter(waiter.context);
-    if (Context* context = waiter.context; context != nullptr) {
-        if ((context->flags & Context::dropped) != 0) {
-            context->reap();  // may destroy the waiter
-            return;
-        }
-        context->waiter = nullptr;
+    Context* const context = waiter.context;
+    if (context == nullptr)
+        return;  // a generator that outlives the coroutine that read it: it rests
+    LoopCore::current->enter(context);
+    if ((context->flags & Context::dropped) != 0) {
+        context->reap();  // may destroy the waiter
+        return;
     }
+    context->waiter = nullptr;
     LoopCore::current->resume(waiter.handle);
 }
 
