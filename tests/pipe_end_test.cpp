@@ -651,9 +651,14 @@ TEST_CASE("A reader that is destroyed with its run may look at its chunk to the 
     Node reader{"reader", hold, "in"_a = middle};
     Node other{"other", hold, "in"_a = producer};
     EventLoop loop{virtual_time};
-    for (const Event& event : iterate(loop, TreeExecutor{producer}.yielding())) {
-        if (event.kind() == EventKind::chunk && event.node() == AnyNode(middle)) break;
-    }
+    const auto consume = [&]() -> Task<> {
+        auto events = TreeExecutor{producer}.yielding();
+        while (Event* event = co_await events.next()) {
+            if (event->kind() == EventKind::chunk && event->node() == AnyNode(middle)) break;
+        }
+        co_await sleep_for(1ms);  // until the others look at their chunks
+    };
+    loop.run(consume());
     CHECK(seen == Ints{1, 1, 1});
 }
 

@@ -470,8 +470,8 @@ TEST_CASE("The consumer of the events is a reader like the others") {
     };
     EventLoop loop{virtual_time};
     loop.run(consume(TreeExecutor{producer}.yielding(), log));
-    CHECK(log == Log{"yields 1", "r has 1", "event 1", "r is done with 1", "event is done with 1",
-                     "goes on after 1", "yields 2", "r has 2", "event 2", "r is done with 2",
+    CHECK(log == Log{"yields 1", "event 1", "r has 1", "r is done with 1", "event is done with 1",
+                     "goes on after 1", "yields 2", "event 2", "r has 2", "r is done with 2",
                      "event is done with 2", "goes on after 2", "r ends"});
 }
 

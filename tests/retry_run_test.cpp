@@ -1308,7 +1308,7 @@ struct Schedule {
     bool only_errors = false;  // other errors and timeouts are not retried
 };
 
-struct Outcome {
+struct Ending {
     NodeState state = NodeState::completed;
     nanoseconds end{};
     unsigned attempts = 0;
@@ -1328,8 +1328,8 @@ struct OtherError : std::logic_error {
     using std::logic_error::logic_error;
 };
 
-Outcome outcome_of(const Schedule& schedule, std::uint64_t stream) {
-    Outcome outcome;
+Ending outcome_of(const Schedule& schedule, std::uint64_t stream) {
+    Ending outcome;
     nanoseconds start{};
     for (;;) {
         const Attempt& attempt = schedule.attempts[outcome.attempts++];
@@ -1448,7 +1448,7 @@ TEST_CASE("100,000 random schedules of attempts and timeouts end exactly when a 
             errors[static_cast<std::size_t>(at - nodes.begin())] = &error;
         }
         for (std::size_t i = 0; i < nodes_a_run; ++i) {
-            const Outcome expected = outcome_of(schedules[i], stream);
+            const Ending expected = outcome_of(schedules[i], stream);
             const NodeError* error = errors[i];
             const bool right =
                 nodes[i].state() == expected.state && nodes[i].runtime() == expected.end &&

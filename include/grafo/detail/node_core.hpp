@@ -177,14 +177,14 @@ struct NodeLap {
 
 // What only few nodes have, together so that one look tells that a node has none of it.
 struct NodeSpecials {
-    bool blocked = false;          // some edge was not taken: its trigger decides
-    bool held_back = false;        // it will run again, once its former output has no readers
-    bool runs_again = false;       // it has been through more than one lap of a loop in this run
-    bool needs_driver = false;     // has callbacks, a timeout, limits, retries, deferred arguments
-    bool owns_forwards = false;    // some in-edge has a forward with state
-    bool feeds_pipes = false;      // some out-edge carries its chunks
-    bool has_extras = false;       // see Extras
-    bool keeps_arguments = false;  // keeps for the body what its parameters refer to
+    bool blocked = false;        // some edge was not taken: its trigger decides
+    bool held_back = false;      // it will run again, once its former output has no readers
+    bool runs_again = false;     // it has been through more than one lap of a loop in this run
+    bool needs_driver = false;   // has callbacks, a timeout, limits, retries, deferred arguments
+    bool owns_forwards = false;  // some in-edge has a forward with state
+    bool feeds_pipes = false;    // some out-edge carries its chunks
+    bool has_extras = false;     // see Extras
+    bool unused_ = false;
 
     [[nodiscard]] bool any() const noexcept { return bits_of(*this) != 0; }
 };
@@ -202,7 +202,8 @@ public:
     // After the coroutine's end: keeps its result as the output, or gives what it threw; its frame
     // is gone then. Throws what moving the result throws.
     [[nodiscard]] virtual std::exception_ptr take_result() = 0;
-    // The same where the coroutine has not thrown; false, and nothing was done, where it has.
+    // The same, with `release_arguments`, where the coroutine has not thrown; false, and nothing
+    // was done, where it has.
     [[nodiscard]] virtual bool take_plain_result() = 0;
     // The coroutine that call() gave, to resume a generator that holds a chunk.
     [[nodiscard]] virtual std::coroutine_handle<> coroutine() const noexcept = 0;
@@ -273,9 +274,10 @@ public:
     static constexpr std::uint32_t no_param = 0xffffffff;
 
     bool has_output : 1 = false;
-    bool trivial_output : 1 = false;  // nothing has to be destroyed
-    bool rewired : 1 = false;         // its edges of before the run are kept by the run
-    bool abandoned : 1 = false;       // its run was dropped, and something uses it still
+    bool trivial_output : 1 = false;   // nothing has to be destroyed
+    bool keeps_arguments : 1 = false;  // keeps for the body what its parameters refer to
+    bool rewired : 1 = false;          // its edges of before the run are kept by the run
+    bool abandoned : 1 = false;        // its run was dropped, and something uses it still
     // Unsettled in-edges; while it waits, its place in Run::active_; settled, its number in that
     // was.
     std::uint32_t pending = 0;

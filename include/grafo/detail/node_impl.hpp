@@ -131,13 +131,12 @@ public:
     }
 
     [[nodiscard]] bool take_plain_result() override {
-        if constexpr (kind == BodyKind::plain) {
-            return true;
-        } else {
+        if constexpr (kind != BodyKind::plain) {
             if (!body_.promise().result.has_value()) return false;
             keep_result();
-            return true;
         }
+        if constexpr (keeps_lists(std::type_identity<Slots>())) NodeImpl::release_arguments();
+        return true;
     }
 
     [[nodiscard]] std::coroutine_handle<> coroutine() const noexcept override {

@@ -79,7 +79,7 @@ struct RunSpecials {
     bool dropped_ = false;   // the holder is gone
     bool frozen_ = false;    // the holder will be gone once nothing here is busy
     bool rewired_ = false;   // edges were made or cut, or nodes joined
-    bool queued_ = false;    // somebody is in `line_` or `finished_edges_`
+    bool queued_ = false;    // somebody may be in `finished_`, `finished_edges_` or `line_`
     bool troubled_ = false;  // an observer has thrown
     bool unused_ = false;
 };
@@ -222,7 +222,7 @@ public:
     // A generator node reached a co_yield. True: it stays suspended there.
     bool yielded(NodeCore& node, void* item) {
         if (dropped_ || frozen_) {
-            finished_.push(node);
+            push_finished(node);
             schedule();
             return true;
         }
@@ -283,7 +283,7 @@ public:
         node.phase = Phase::finished;
         if (run.executing_ == &node) return;  // whoever resumed it will see
         run.deactivate(node);
-        run.finished_.push(node);
+        run.push_finished(node);
         run.schedule();
     }
 
@@ -383,13 +383,14 @@ private:
                 let_finished_go();
                 return false;
             }
-            queued_ = !line_.empty() || !finished_edges_.empty();
+            queued_ = has_queued();
             if (rewiring_.any_gone()) rewiring_.free_gone();
             if (observer_error_ != nullptr) {
                 std::rethrow_exception(std::exchange(observer_error_, nullptr));
             }
             if (NodeCore* finished = finished_.pop(); finished != nullptr) {
                 finish(*finished);
+                queued_ = has_queued();  // then the short path is free again
             } else if (!finished_edges_.empty()) {
                 finish_edge(finished_edges_.front());
             } else if (fatal_ != nullptr) {
@@ -408,9 +409,17 @@ private:
         return true;
     }
 
+    void push_finished(NodeCore& node) noexcept {
+        finished_.push(node);
+        queued_ = true;
+    }
+    [[nodiscard]] bool has_queued() const noexcept {
+        return !line_.empty() || !finished_edges_.empty() || !finished_.empty();
+    }
+
     // Is code of the user's what comes next, if anything does?
     [[nodiscard]] bool comes_to_code() const noexcept {
-        return finished_.empty() && !queued_ && (ready_.empty() || runs_code(*ready_.front()));
+        return !has_queued() && (ready_.empty() || runs_code(*ready_.front()));
     }
 
     // The reader goes on here, and not in a turn of the loop of its own. True if it waits again.
@@ -475,12 +484,12 @@ private:
     // See run_plain.hpp.
     [[nodiscard]] NodeCore* next_plain() noexcept;
     void run_plain(NodeCore& node);
-    void become_common(NodeCore& node) noexcept;
+    void become_common() noexcept;
     void leave_plain(NodeCore& node, std::exception_ptr error);
     void finish_common(NodeCore& node);
     void book_start(NodeCore& node);
     void book_end(NodeCore& node);
-    void pass_on(NodeCore& child);
+    void pass_on(NodeCore& child, std::uint32_t stamp);
     void pass_on_all(NodeCore& node);
     void deliver_from(NodeCore& node, std::uint32_t first);
     // It will not run, and says why by its state.

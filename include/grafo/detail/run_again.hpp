@@ -69,7 +69,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
                        : what + "it has run " + std::to_string(extras.max_runs) +
                              (extras.max_runs == 1 ? " time" : " times") + " (max_runs)"));
         node.phase = Phase::finished;
-        finished_.push(node);
+        push_finished(node);
         return;
     }
     node.pending = node.in.size();

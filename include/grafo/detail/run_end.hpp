@@ -80,7 +80,7 @@ inline void Run::fail_stuck(NodeCore& node, const std::string& why) {
     node.need_extras().error =
         std::make_exception_ptr(CycleError("node " + in_quotes(node.id) + " " + why));
     node.phase = Phase::finished;
-    finished_.push(node);
+    push_finished(node);
 }
 
 // Some node that has to settle before this one can start.

@@ -148,7 +148,7 @@ inline void Run::begin(NodeCore& node) {
 // It has come to its end before it waited.
 inline void Run::finish_executed(NodeCore& node) {
     if (dropped_ || frozen_) {
-        finished_.push(node);
+        push_finished(node);
     } else {
         finish(node);
     }
@@ -201,7 +201,7 @@ inline void Run::finish_at_once(NodeCore& node, std::exception_ptr error) {
     boundary_known_ = false;
     if (dropped_ || frozen_) {
         node.phase = Phase::finished;
-        finished_.push(node);
+        push_finished(node);
         return;
     }
     end_body(node, std::move(error));
@@ -480,7 +480,7 @@ inline void Run::edge_threw(const NodeCore& parent, NodeCore& child, Forward& fo
         child.need_extras().error = make_edge_error(parent, child, forward);
     }
     child.phase = Phase::finished;
-    finished_.push(child);
+    push_finished(child);
 }
 
 inline std::exception_ptr Run::make_edge_error(const NodeCore& parent, const NodeCore& child,

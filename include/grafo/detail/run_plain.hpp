@@ -12,8 +12,8 @@
 namespace grafo::detail {
 
 // Counts the child down over an edge that only orders, or forwards without a transform.
-[[gnu::always_inline]] inline void Run::pass_on(NodeCore& child) {
-    if (child.stamp != stamp_) {
+[[gnu::always_inline]] inline void Run::pass_on(NodeCore& child, std::uint32_t stamp) {
+    if (child.stamp != stamp) {
         if (child.plan != plan_id_) return;
         reset(child);
     }
@@ -33,13 +33,14 @@ namespace grafo::detail {
 // the first that has a transform.
 [[gnu::always_inline]] inline void Run::pass_on_all(NodeCore& node) {
     const std::uint32_t count = node.out.size();
+    const std::uint32_t stamp = stamp_;
     const OutEdge* edge = node.out.begin();
     for (const OutEdge* end = edge + count; edge != end; ++edge) {
         if (edge->forward != nullptr) {
             deliver_from(node, static_cast<std::uint32_t>(edge - node.out.begin()));
             return;
         }
-        pass_on(*edge->child);
+        pass_on(*edge->child, stamp);
     }
 }
 
@@ -62,7 +63,7 @@ inline void Run::deliver_all(NodeCore& node) {
 }
 
 [[gnu::always_inline]] inline NodeCore* Run::next_plain() noexcept {
-    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 || !finished_.empty() ||
+    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 ||
         slots_ >= options_.max_concurrency) {
         return nullptr;
     }
@@ -74,21 +75,20 @@ inline void Run::deliver_all(NodeCore& node) {
     return node;
 }
 
-// A node on the short path has no place counted and no mark that it runs: it ends at once, or gets
-// both here.
-[[gnu::noinline]] inline void Run::become_common(NodeCore& node) noexcept {
+// A node on the short path has no place counted: it ends at once, or gets one here.
+[[gnu::noinline]] inline void Run::become_common() noexcept {
     executing_ = nullptr;
-    node.running = true;
     ++slots_;
 }
 
 [[gnu::noinline]] inline void Run::leave_plain(NodeCore& node, std::exception_ptr error) {
-    become_common(node);
+    boundary_known_ = false;
+    become_common();
     finish_at_once(node, std::move(error));
 }
 
 [[gnu::noinline]] inline void Run::finish_common(NodeCore& node) {
-    become_common(node);
+    become_common();
     finish_executed(node);
 }
 
@@ -101,6 +101,7 @@ inline void Run::deliver_all(NodeCore& node) {
 }
 
 [[gnu::noinline]] inline void Run::book_end(NodeCore& node) {
+    boundary_known_ = false;
     if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
     if (options_.streaming) tell(EventKind::completed, node);
 }
@@ -111,6 +112,7 @@ inline void Run::deliver_all(NodeCore& node) {
     lap.phase = Phase::body;
     lap.called = true;
     static_cast<NodeLap&>(node) = lap;
+    node.running = true;
     executing_ = &node;
     core_.enter(&node);
     std::coroutine_handle<> body;
@@ -120,26 +122,27 @@ inline void Run::deliver_all(NodeCore& node) {
     } catch (...) {
         return leave_plain(node, std::current_exception());
     }
-    boundary_known_ = false;
     if (body) {
         core_.resume(body);
         if (node.phase != Phase::finished) {
-            become_common(node);
+            boundary_known_ = false;
+            become_common();
             if (!dropped_) activate(node);
             return;
         }
     }
-    // The body may have stopped, dropped or rewired the run.
-    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 || node.NodeSpecials::any() ||
-        (node.flags & Context::cancelled) != 0) {
+    // The body may have stopped, dropped or rewired the run; what else is special comes from
+    // outside.
+    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0) {
         return body ? finish_common(node) : leave_plain(node, nullptr);
     }
     try {
-        if (body && !node.take_plain_result()) return finish_common(node);
+        if (!node.take_plain_result()) return finish_common(node);
     } catch (...) {
         return leave_plain(node, std::current_exception());
     }
     executing_ = nullptr;
+    node.running = false;
     node.phase = Phase::idle;
     node.state = NodeState::completed;
     node.ended = NodeState::completed;

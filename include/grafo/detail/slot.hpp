@@ -147,27 +147,33 @@ public:
     [[nodiscard]] static Task<> evaluate() { return {}; }
 
     P get(NodeCore& node, std::uint32_t index) {
-        Value values;
+        if constexpr (std::is_reference_v<P>) {
+            kept_.clear();
+            fill(kept_, node, index);
+            return kept_;
+        } else {
+            Value values;
+            fill(values, node, index);
+            return values;
+        }
+    }
+    // Its memory stays for the next run.
+    void release() noexcept { kept_.clear(); }
+
+private:
+    static void fill(Value& values, const NodeCore& node, std::uint32_t index) {
         values.reserve(node.in.size());
         for (std::uint32_t i = 0; i < node.in.size(); ++i) {
             const InEdge edge = node.in[i];
             if (edge.forward == nullptr || edge.param != index) continue;
-            if (edge.forward->pipe() == nullptr && !is_taken(edge)) continue;
+            if (!is_taken(edge) && edge.forward->pipe() == nullptr) continue;
             values.push_back(static_cast<ForwardTo<Element>&>(*edge.forward).get(*edge.parent));
         }
-        if constexpr (std::is_reference_v<P>) {
-            return kept_.emplace(std::move(values));
-        } else {
-            return values;
-        }
     }
-    void release() noexcept { kept_.reset(); }
-
-private:
     struct Nothing {
-        void reset() noexcept {}
+        void clear() noexcept {}
     };
-    std::conditional_t<std::is_reference_v<P>, std::optional<Value>, Nothing> kept_;
+    [[no_unique_address]] std::conditional_t<std::is_reference_v<P>, Value, Nothing> kept_;
     bool bound_ = false;
 };
 
