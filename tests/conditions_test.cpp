@@ -197,15 +197,16 @@ Log cells_of(const std::string& line) {
 std::map<std::string, Log> published_table() {
     std::string path = __FILE__;
     path.resize(path.rfind("tests"));
-    std::ifstream file(path + "docs/running-truth-table.md");
+    std::ifstream file(path + "docs/running.md");
     REQUIRE(file);
     std::map<std::string, Log> table;
     std::string trigger;
-    const std::string heading = "## `Trigger::";
+    const std::string heading = "### `Trigger::";
     for (std::string line; std::getline(file, line);) {
         if (line.starts_with(heading)) {
             trigger = line.substr(heading.size(), line.size() - heading.size() - 1);
-        } else if (line.starts_with("| ") && !line.starts_with("| one parent")) {
+        } else if (!trigger.empty() && line.starts_with("| ") &&
+                   !line.starts_with("| one parent")) {
             const Log cells = cells_of(line);
             REQUIRE(cells.size() == 6);
             table[trigger + ", " + cells[0] + ", " + cells[1]] =
