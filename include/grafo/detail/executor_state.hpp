@@ -12,6 +12,7 @@
 #include <grafo/detail/run.hpp>
 #include <grafo/detail/run_again.hpp>
 #include <grafo/detail/run_end.hpp>
+#include <grafo/detail/run_loop.hpp>
 #include <grafo/detail/run_nodes.hpp>
 #include <grafo/detail/run_plain.hpp>
 #include <grafo/detail/run_streams.hpp>

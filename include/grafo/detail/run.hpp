@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <grafo/detail/driver.hpp>
+#include <grafo/detail/edge_task.hpp>
 #include <grafo/detail/event_queue.hpp>
 #include <grafo/detail/node_failure.hpp>
 #include <grafo/detail/pipe.hpp>
@@ -32,45 +33,6 @@
 // the nodes' frames are destroyed; those that something outside still uses keep the run alive until
 // it has let go.
 namespace grafo::detail {
-
-class Run;
-
-// The transform of an edge while it is a coroutine that waits.
-class EdgeTask final : public Context, public Link {
-public:
-    EdgeTask(Run& run, NodeCore& from, NodeCore& to, Forward& made, Task<>&& task)
-        : run_(run), parent(from), child(to), forward(made), task_(std::move(task)) {
-        forward.in_use = true;
-    }
-    ~EdgeTask() { forward.in_use = false; }
-    void start(LoopCore& core) {
-        PromiseBase& promise = TaskAccess::handle(task_).promise();
-        promise.context = this;
-        promise.done = &EdgeTask::on_done;
-        promise.target = this;
-        running = true;
-        core.resume(TaskAccess::handle(task_));
-    }
-    void reap() noexcept override;
-    [[nodiscard]] std::string_view label() const noexcept override { return parent.id; }
-    [[nodiscard]] std::exception_ptr error() const noexcept {
-        return TaskAccess::handle(task_).promise().result.error();
-    }
-
-private:
-    static void on_done(void* target) noexcept;
-    Run& run_;
-
-public:
-    NodeCore& parent;
-    NodeCore& child;
-    Forward& forward;
-    bool removed = false;  // the edge is gone, or the child has begun another lap
-    bool again = false;    // and asks for what it makes once more
-
-private:
-    Task<> task_;
-};
 
 // What makes a run more than starting the next node, together so that one look tells.
 struct RunSpecials {
@@ -127,25 +89,7 @@ public:
     [[nodiscard]] const std::exception_ptr& fatal() const noexcept { return fatal_; }
 
     // The next event, which the reader then holds. Its chunk is taken by `release`.
-    [[nodiscard]] Event take_event() {
-        EventRecord& record = events_.front();
-        NodeCore& node = *record.node;
-        if (record.kind == EventKind::chunk) {
-            held_by_ = &node;
-            held_ = record.chunk();
-            Event event(record.kind, node, record.attempt, held_.item);
-            events_.pop();
-            return event;
-        }
-        Event event(record.kind, node, record.attempt);
-        if (record.kind == EventKind::failed) {
-            event.set_error(std::make_shared<const NodeError>((*report_->errors)[record.failure]));
-        } else if (record.kind == EventKind::retrying) {
-            event.set_error(std::move(record.retrying->error), record.retrying->delay);
-        }
-        events_.pop();
-        return event;
-    }
+    [[nodiscard]] Event take_event();
     // The reader has moved on.
     void release() noexcept {
         if (NodeCore* node = std::exchange(held_by_, nullptr); node != nullptr) {
@@ -176,67 +120,16 @@ public:
         waiter_ = waiter;
         awaiting_ = waiter != nullptr ? waiter->context : nullptr;
     }
-    [[nodiscard]] bool busy() const noexcept {
-        if (executing_ != nullptr || transforming_) return true;
-        for (const NodeCore* node : active_) {
-            if (node->phase != Phase::parked && node->Context::busy()) return true;
-        }
-        bool any = false;
-        edge_tasks_.for_each([&](EdgeTask& task) { any = any || task.busy(); });
-        return any;
-    }
+    [[nodiscard]] bool busy() const noexcept;
     // The awaiting coroutine will be destroyed once this is not busy.
-    void freeze() noexcept {
-        frozen_ = true;
-        observed_ = false;
-        if (executing_ != nullptr) executing_->freeze();
-        for (NodeCore* node : active_) node->freeze();
-        edge_tasks_.for_each([](EdgeTask& task) { task.freeze(); });
-    }
+    void freeze() noexcept;
     // The holder is gone. May delete this.
-    void drop() noexcept {
-        if (ended_) {
-            release();
-            drop_events();
-        } else {
-            dropped_ = true;
-            observed_ = false;
-            Job::unlink();
-            WaitList::unlink();
-            waiter_ = nullptr;
-            release();
-            drop_events();
-            abandon_all();
-            while (NodeCore* node = finished_.pop()) destroy(*node);
-            mark_unsettled();
-            if (telling_ && references_ == 2) {  // but for the pump, nobody needs the graph
-                leave();
-                report_ = nullptr;
-            }
-        }
-        unref();
-    }
+    void drop() noexcept;
 
     // ---- for the nodes ------------------------------------------------------------------------
 
     // A generator node reached a co_yield. True: it stays suspended there.
-    bool yielded(NodeCore& node, void* item) {
-        if (dropped_ || frozen_) {
-            push_finished(node);
-            schedule();
-            return true;
-        }
-        node.collect_chunk(item);
-        if (Stream* stream = node.stream(); stream != nullptr) return give(node, *stream, item);
-        if (options_.streaming) {
-            EventRecord record(EventKind::chunk, node);
-            record.item = item;
-            events_.push(record);
-            park(node);
-            return true;
-        }
-        return let_turn(node);
-    }
+    bool yielded(NodeCore& node, void* item);
 
     // An attempt failed and another will follow.
     void retrying(NodeCore& node, const std::exception_ptr& error, std::chrono::nanoseconds delay);
@@ -287,24 +180,8 @@ public:
         run.schedule();
     }
 
-    void reap(NodeCore& node) noexcept {
-        if (node.Context::busy()) return;
-        if (dropped_) {
-            destroy(node);
-            let_go();
-        } else if (frozen_ && awaiting_ != nullptr) {
-            awaiting_->reap();
-        }
-    }
-    void reap(EdgeTask& task) noexcept {
-        if (task.busy()) return;
-        if (dropped_) {
-            delete &task;
-            let_go();
-        } else if (frozen_ && awaiting_ != nullptr) {
-            awaiting_->reap();
-        }
-    }
+    void reap(NodeCore& node) noexcept;
+    void reap(EdgeTask& task) noexcept;
     void edge_done(EdgeTask& task) noexcept {
         task.running = false;
         task.unlink();
@@ -345,69 +222,12 @@ private:
         if (!pumping_ && !Job::linked()) core_.make_ready(*this);
     }
 
-    static void pump(Job& job) {
-        auto& self = static_cast<Run&>(job);
-        ++self.references_;
-        self.pumping_ = true;
-        self.boundary_known_ = false;  // time may have passed
-        const bool more = self.work();
-        self.pumping_ = false;
-        if (more) self.schedule();
-        self.unref();
-    }
+    static void pump(Job& job);
 
     // True if there is more to do than was done. The user's code throws into its node; what comes
     // out here is the run's own trouble.
-    bool work() noexcept {
-        try {
-            return work_on();
-        } catch (...) {
-            if (fatal_ == nullptr) fatal_ = std::current_exception();
-            executing_ = nullptr;
-            settling_ = nullptr;
-            stopping_ = true;
-            cancel_active();
-            leave_unstarted();
-            return true;
-        }
-    }
-    bool work_on() {
-        for (int budget = 128; budget > 0; --budget) {
-            // Before the user's code goes on, the reader sees what has happened, if it waits.
-            if (reader_waits() && comes_to_code() && !tell_reader()) return true;
-            if (NodeCore* node = next_plain(); node != nullptr) {
-                run_plain(*node);
-                continue;
-            }
-            if (dropped_ || frozen_) {
-                let_finished_go();
-                return false;
-            }
-            queued_ = has_queued();
-            if (rewiring_.any_gone()) rewiring_.free_gone();
-            if (observer_error_ != nullptr) {
-                std::rethrow_exception(std::exchange(observer_error_, nullptr));
-            }
-            if (NodeCore* finished = finished_.pop(); finished != nullptr) {
-                finish(*finished);
-                queued_ = has_queued();  // then the short path is free again
-            } else if (!finished_edges_.empty()) {
-                finish_edge(finished_edges_.front());
-            } else if (fatal_ != nullptr) {
-                return end_fatally();
-            } else if (!line_.empty() && slots_ < options_.max_concurrency) {
-                go_on(line_.front());
-            } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
-                if (options_.shuffle) ready_.shuffle(*options_.shuffle);
-                begin(*ready_.pop());
-            } else {
-                if (active_.empty() && ready_.empty() && edge_tasks_.empty()) end();
-                if (!reader_waits()) return false;
-                if (!tell_reader()) return true;
-            }
-        }
-        return true;
-    }
+    bool work() noexcept;
+    bool work_on();
 
     void push_finished(NodeCore& node) noexcept {
         finished_.push(node);
@@ -423,32 +243,14 @@ private:
     }
 
     // The reader goes on here, and not in a turn of the loop of its own. True if it waits again.
-    bool tell_reader() {
-        boundary_known_ = false;
-        telling_ = true;
-        Waiter::resume(*std::exchange(waiter_, nullptr));
-        telling_ = false;
-        return waiter_ != nullptr || dropped_;
-    }
+    bool tell_reader();
 
     [[nodiscard]] bool runs_code(const NodeCore& node) const noexcept;
 
     // Readers that will not start hold no chunk.
-    void leave_unstarted() noexcept {
-        for (NodeCore* node : streaming_) {
-            for (PipeEnd* end : node->stream()->ends) {
-                if (end->reads() && end->reader().phase == Phase::idle) end->leave();
-            }
-        }
-    }
+    void leave_unstarted() noexcept;
     // After the run's own trouble only what waits is ended. True if there is more to do.
-    bool end_fatally() {
-        while (NodeCore* node = ready_.pop()) {
-            if (node->phase == Phase::parked) resume_parked(*node);
-        }
-        if (active_.empty() && finished_.empty() && edge_tasks_.empty()) end();
-        return !finished_.empty();
-    }
+    bool end_fatally();
 
     [[nodiscard]] bool reader_waits() const noexcept {
         return waiter_ != nullptr && !events_.empty() && options_.streaming && !dropped_ &&
@@ -580,12 +382,7 @@ private:
         unpark(node);
         return true;
     }
-    void drop_events() noexcept {
-        for (; !events_.empty(); events_.pop()) {
-            const EventRecord& record = events_.front();
-            if (record.kind == EventKind::chunk) moved_on(*record.node, record.chunk());
-        }
-    }
+    void drop_events() noexcept;
 
     // ---- waiting nodes ------------------------------------------------------------------------
 
@@ -614,34 +411,14 @@ private:
         ready_.push(node);
         schedule();
     }
-    void resume_parked(NodeCore& node) {
-        node.phase = Phase::body;
-        ++slots_;
-        boundary_known_ = false;
-        executing_ = &node;
-        if (node.extras != nullptr && node.extras->timer != nullptr) node.extras->timer->resume();
-        core_.enter(&node);
-        core_.resume(node.coroutine());
-        executing_ = nullptr;
-        if (node.phase != Phase::finished) return;
-        deactivate(node);
-        finish_executed(node);
-    }
+    void resume_parked(NodeCore& node);
 
     void cancel(NodeCore& node) {
         if (runs_anyway(node)) return;
         node.stop_asked = true;
         node.cancel();
     }
-    void cancel_active() {
-        if (executing_ != nullptr) cancel(*executing_);
-        for (std::size_t i = 0; i < active_.size(); ++i) {
-            if (active_[i] != executing_) cancel(*active_[i]);
-        }
-        edge_tasks_.for_each([this](EdgeTask& task) {
-            if (!runs_anyway(task.child)) task.cancel();
-        });
-    }
+    void cancel_active();
 
     // ---- telling ------------------------------------------------------------------------------
 

@@ -13,6 +13,67 @@
 // How a run ends, and what happens when its holder is gone before that.
 namespace grafo::detail {
 
+inline bool Run::busy() const noexcept {
+    if (executing_ != nullptr || transforming_) return true;
+    for (const NodeCore* node : active_) {
+        if (node->phase != Phase::parked && node->Context::busy()) return true;
+    }
+    bool any = false;
+    edge_tasks_.for_each([&](EdgeTask& task) { any = any || task.busy(); });
+    return any;
+}
+
+inline void Run::freeze() noexcept {
+    frozen_ = true;
+    observed_ = false;
+    if (executing_ != nullptr) executing_->freeze();
+    for (NodeCore* node : active_) node->freeze();
+    edge_tasks_.for_each([](EdgeTask& task) { task.freeze(); });
+}
+
+inline void Run::drop() noexcept {
+    if (ended_) {
+        release();
+        drop_events();
+    } else {
+        dropped_ = true;
+        observed_ = false;
+        Job::unlink();
+        WaitList::unlink();
+        waiter_ = nullptr;
+        release();
+        drop_events();
+        abandon_all();
+        while (NodeCore* node = finished_.pop()) destroy(*node);
+        mark_unsettled();
+        if (telling_ && references_ == 2) {  // but for the pump, nobody needs the graph
+            leave();
+            report_ = nullptr;
+        }
+    }
+    unref();
+}
+
+inline void Run::reap(NodeCore& node) noexcept {
+    if (node.Context::busy()) return;
+    if (dropped_) {
+        destroy(node);
+        let_go();
+    } else if (frozen_ && awaiting_ != nullptr) {
+        awaiting_->reap();
+    }
+}
+
+inline void Run::reap(EdgeTask& task) noexcept {
+    if (task.busy()) return;
+    if (dropped_) {
+        delete &task;
+        let_go();
+    } else if (frozen_ && awaiting_ != nullptr) {
+        awaiting_->reap();
+    }
+}
+
 inline void Run::end() {
     if (fatal_ != nullptr) {
         mark_unsettled();

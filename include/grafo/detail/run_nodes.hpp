@@ -12,6 +12,30 @@
 // A node's life in a run: touched, ready, started, ended with a word, settled, passed on.
 namespace grafo::detail {
 
+inline void Run::resume_parked(NodeCore& node) {
+    node.phase = Phase::body;
+    ++slots_;
+    boundary_known_ = false;
+    executing_ = &node;
+    if (node.extras != nullptr && node.extras->timer != nullptr) node.extras->timer->resume();
+    core_.enter(&node);
+    core_.resume(node.coroutine());
+    executing_ = nullptr;
+    if (node.phase != Phase::finished) return;
+    deactivate(node);
+    finish_executed(node);
+}
+
+inline void Run::cancel_active() {
+    if (executing_ != nullptr) cancel(*executing_);
+    for (std::size_t i = 0; i < active_.size(); ++i) {
+        if (active_[i] != executing_) cancel(*active_[i]);
+    }
+    edge_tasks_.for_each([this](EdgeTask& task) {
+        if (!runs_anyway(task.child)) task.cancel();
+    });
+}
+
 inline bool Run::touch(NodeCore& node) {
     if (node.stamp == stamp_) return true;
     if (node.plan != plan_id_) return false;

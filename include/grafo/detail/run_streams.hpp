@@ -11,6 +11,51 @@
 // Chunks and their readers, and those who look on.
 namespace grafo::detail {
 
+inline Event Run::take_event() {
+    EventRecord& record = events_.front();
+    NodeCore& node = *record.node;
+    if (record.kind == EventKind::chunk) {
+        held_by_ = &node;
+        held_ = record.chunk();
+        Event event(record.kind, node, record.attempt, held_.item);
+        events_.pop();
+        return event;
+    }
+    Event event(record.kind, node, record.attempt);
+    if (record.kind == EventKind::failed) {
+        event.set_error(std::make_shared<const NodeError>((*report_->errors)[record.failure]));
+    } else if (record.kind == EventKind::retrying) {
+        event.set_error(std::move(record.retrying->error), record.retrying->delay);
+    }
+    events_.pop();
+    return event;
+}
+
+inline bool Run::yielded(NodeCore& node, void* item) {
+    if (dropped_ || frozen_) {
+        push_finished(node);
+        schedule();
+        return true;
+    }
+    node.collect_chunk(item);
+    if (Stream* stream = node.stream(); stream != nullptr) return give(node, *stream, item);
+    if (options_.streaming) {
+        EventRecord record(EventKind::chunk, node);
+        record.item = item;
+        events_.push(record);
+        park(node);
+        return true;
+    }
+    return let_turn(node);
+}
+
+inline void Run::drop_events() noexcept {
+    for (; !events_.empty(); events_.pop()) {
+        const EventRecord& record = events_.front();
+        if (record.kind == EventKind::chunk) moved_on(*record.node, record.chunk());
+    }
+}
+
 inline void Run::open_stream(NodeCore& node) {
     Stream& stream = node.need_stream();
     stream.ends.clear();
