@@ -510,10 +510,10 @@ inline void Run::edge_threw(const NodeCore& parent, NodeCore& child, Forward& fo
 inline std::exception_ptr Run::make_edge_error(const NodeCore& parent, const NodeCore& child,
                                                const Forward& forward) {
     try {
-        std::throw_with_nested(
-            Error(std::string(forward.asking ? "the condition" : "the transform") +
-                  " of the edge " + in_quotes(parent.id) + " -> " + in_quotes(child.id) +
-                  " threw: " + exception_text(std::current_exception())));
+        std::string what = forward.asking ? "the condition" : "the transform";
+        what += " of the edge " + in_quotes(parent.id) + " -> " + in_quotes(child.id);
+        what += " threw: " + exception_text(std::current_exception());
+        std::throw_with_nested(Error(what));
     } catch (...) {
         return std::current_exception();
     }
