@@ -5,6 +5,7 @@
 
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/node_core.hpp>
+#include <grafo/retry.hpp>
 
 namespace grafo::detail {
 
@@ -44,13 +45,9 @@ private:
     NodeCore* last_ = nullptr;
 };
 
-// The next of a sequence of numbers that look random (splitmix64, Steele et al., OOPSLA 2014).
+// The next of a sequence of numbers that look random.
 [[nodiscard]] inline std::uint64_t next_random(std::uint64_t& state) noexcept {
-    state += 0x9e3779b97f4a7c15U;
-    std::uint64_t mixed = state;
-    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9U;
-    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebU;
-    return mixed ^ (mixed >> 31);
+    return mix(std::exchange(state, state + splitmix_step));
 }
 
 // The nodes that wait for their turn: the highest priority first, among equals the first come.
