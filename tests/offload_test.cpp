@@ -153,8 +153,8 @@ TEST_CASE("Offloaded work runs on a thread of the pool and gives its result on t
 }
 
 TEST_CASE("Nodes that offload run at the same time") {
-    ThreadPool pool{2};
     std::latch both(2);
+    ThreadPool pool{2};
     const auto first = [&] { return two_at_once(pool, both, 1); };
     const auto second = [&] { return two_at_once(pool, both, 2); };
     Node a{"a", first};
@@ -178,10 +178,10 @@ TEST_CASE("What offloaded work throws is rethrown where it is awaited") {
 }
 
 TEST_CASE("A cancellation waits for offloaded work and is delivered when that returns") {
-    ThreadPool pool{1};
     bool ended = false;
     bool went_on = false;
     std::latch begun(1);
+    ThreadPool pool{1};
     const auto body = [&]() -> Task<> {
         const auto work = [&](const StopFlag& stop) {
             begun.count_down();
@@ -206,9 +206,9 @@ TEST_CASE("A cancellation waits for offloaded work and is delivered when that re
 }
 
 TEST_CASE("A run that is dropped waits for offloaded work, which may use the node's variables") {
-    ThreadPool pool{1};
     std::latch begun(1);
     std::latch release(1);
+    ThreadPool pool{1};
     int seen = 0;
     const auto body = [&]() -> Task<> {
         const std::string text = "a text too long for the small buffer of a string";
@@ -412,9 +412,9 @@ TEST_CASE("Offloaded work and its result are destroyed on the loop's thread") {
 }
 
 TEST_CASE("An offload that is never awaited does nothing") {
+    bool called = false;
     ThreadPool pool{1};
     Counted::reset();
-    bool called = false;
     {
         auto work = [counted = Counted{1}, &called] { called = true; };
         const auto kept = offload(pool, work);
@@ -427,8 +427,8 @@ TEST_CASE("An offload that is never awaited does nothing") {
 TEST_CASE("A thread pool runs what is queued before it ends") {
     std::atomic<int> ran{0};
     {
-        ThreadPool pool{1};
         std::latch release(1);
+        ThreadPool pool{1};
         pool.enqueue([&] { release.wait(); });
         for (int i = 0; i < 10; ++i) pool.enqueue([&] { ++ran; });
         // A job whose destructor gives the pool another one.
@@ -459,10 +459,10 @@ TEST_CASE("A thread pool has at least one thread") {
 // -------------------------------------------------------
 
 TEST_CASE("A cancelled task waits for its offloaded work, is told once, and may clean up") {
-    ThreadPool pool{1};
-    ThreadPool waiting{1};
     std::latch begun(1);
     std::vector<std::string> log;
+    ThreadPool pool{1};
+    ThreadPool waiting{1};
     const auto task = [&]() -> Task<> {
         const auto work = [&](const StopFlag& stop) {
             begun.count_down();
@@ -486,9 +486,9 @@ TEST_CASE("A cancelled task waits for its offloaded work, is told once, and may 
 }
 
 TEST_CASE("Offloaded work that has not begun when it is cancelled is never called") {
-    ThreadPool pool{1};
     bool called = false;
     bool cancelled = false;
+    ThreadPool pool{1};
     const auto task = [&](bool detached) -> Task<> {
         const auto work = [&] { called = true; };
         try {
@@ -524,10 +524,10 @@ TEST_CASE("Offloaded work that has not begun when it is cancelled is never calle
 }
 
 TEST_CASE("An error of offloaded work goes before the cancellation that came meanwhile") {
-    ThreadPool pool{1};
-    ThreadPool waiting{1};
     std::latch begun(1);
     std::vector<std::string> log;
+    ThreadPool pool{1};
+    ThreadPool waiting{1};
     const auto task = [&]() -> Task<> {
         const auto work = [&](const StopFlag& stop) {
             begun.count_down();
@@ -553,9 +553,9 @@ TEST_CASE("An error of offloaded work goes before the cancellation that came mea
 }
 
 TEST_CASE("Offloaded work may end its cancellation with Cancelled: that is told once") {
+    std::latch begun(1);
     ThreadPool pool{1};
     ThreadPool waiting{1};
-    std::latch begun(1);
     int told = 0;
     bool ended = false;
     const auto task = [&]() -> Task<> {
@@ -579,9 +579,9 @@ TEST_CASE("Offloaded work may end its cancellation with Cancelled: that is told 
 }
 
 TEST_CASE("The timeout of a node is delivered when its offloaded work returns") {
-    ThreadPool pool{1};
     bool ended = false;
     std::latch begun(1);
+    ThreadPool pool{1};
     const auto body = [&]() -> Task<int> {
         const auto work = [&](const StopFlag& stop) {
             begun.count_down();
@@ -601,8 +601,8 @@ TEST_CASE("The timeout of a node is delivered when its offloaded work returns") 
 }
 
 TEST_CASE("A node whose time is up before it begins offloads nothing") {
-    ThreadPool pool{1};
     bool called = false;
+    ThreadPool pool{1};
     const auto body = [&](bool detached) -> Task<> {
         const auto work = [&] { called = true; };
         if (detached) {
@@ -622,9 +622,9 @@ TEST_CASE("A node whose time is up before it begins offloads nothing") {
 }
 
 TEST_CASE("A node's failure stops offloaded work of the others, and the run waits for it") {
-    ThreadPool pool{1};
     std::latch begun(1);
     bool ended = false;
+    ThreadPool pool{1};
     const auto body = [&]() -> Task<> {
         const auto work = [&](const StopFlag& stop) {
             begun.count_down();
@@ -646,9 +646,9 @@ TEST_CASE("A node's failure stops offloaded work of the others, and the run wait
 }
 
 TEST_CASE("Work of a run that is dropped sees its StopFlag") {
-    ThreadPool pool{1};
     std::latch begun(1);
     bool ended = false;
+    ThreadPool pool{1};
     const auto inner = [&]() -> Task<> {
         const auto work = [&](const StopFlag& stop) {
             begun.count_down();
@@ -712,9 +712,9 @@ TEST_CASE("A task that is cancelled gives up its detached work at once") {
     std::atomic<bool> stopped{false};
     std::atomic<bool> ended{false};
     std::vector<std::string> log;
+    std::latch begun(1);
     ThreadPool pool{1};
     ThreadPool waiting{1};
-    std::latch begun(1);
     const auto task = [&]() -> Task<> {
         auto work = [&begun, &release, &stopped, &ended](const StopFlag& stop) {
             begun.count_down();
@@ -741,11 +741,11 @@ TEST_CASE("A task that is cancelled gives up its detached work at once") {
 }
 
 TEST_CASE("A node whose time is up gives up its detached work at once") {
-    ThreadPool pool{1};
     std::latch begun(1);
     std::latch release(1);
-    Counted::reset();
     std::atomic<bool> ended{false};
+    ThreadPool pool{1};
+    Counted::reset();
     {
         const auto body = [&]() -> Task<int> {
             auto work = [counted = Counted{7}, &begun, &release, &ended] {
@@ -771,10 +771,10 @@ TEST_CASE("A node whose time is up gives up its detached work at once") {
 }
 
 TEST_CASE("A run that is stopped from another thread gives up its detached work at once") {
-    ThreadPool pool{1};
     std::latch begun(1);
     std::latch release(1);
     std::atomic<bool> stopped{false};
+    ThreadPool pool{1};
     const auto body = [&]() -> Task<> {
         auto work = [&begun, &release, &stopped](const StopFlag& stop) {
             begun.count_down();
@@ -799,9 +799,9 @@ TEST_CASE("A run that is stopped from another thread gives up its detached work 
 }
 
 TEST_CASE("A node's failure makes the others give up their detached work at once") {
-    ThreadPool pool{1};
     std::latch begun(1);
     std::latch release(1);
+    ThreadPool pool{1};
     const auto body = [&]() -> Task<> {
         auto work = [&begun, &release] {
             begun.count_down();
@@ -822,10 +822,10 @@ TEST_CASE("A node's failure makes the others give up their detached work at once
 }
 
 TEST_CASE("The frames of a run that is dropped go at once, detached work goes on") {
-    ThreadPool pool{1};
     std::latch begun(1);
     std::latch release(1);
     std::atomic<bool> stopped{false};
+    ThreadPool pool{1};
     Counted::reset();
     const auto body = [&]() -> Task<> {
         const Counted in_frame{1};
@@ -865,9 +865,9 @@ TEST_CASE("The frames of a run that is dropped go at once, detached work goes on
 }
 
 TEST_CASE("A body that drops its own stream and then offloads never does") {
-    ThreadPool pool{1};
     bool called = false;
     bool went_on = false;
+    ThreadPool pool{1};
     Counted::reset();
     for (const bool detached : {false, true}) {
         std::optional<AsyncGenerator<Event>> events;
@@ -897,9 +897,9 @@ TEST_CASE("A body that drops its own stream and then offloads never does") {
 }
 
 TEST_CASE("A virtual clock stands still while detached work is awaited, not when it is abandoned") {
-    ThreadPool pool{1};
     std::latch release(1);
     std::latch slept(1);
+    ThreadPool pool{1};
     EventLoop loop{virtual_time};
     const auto sleeper = [&]() -> Task<> {
         co_await sleep_for(1h);
@@ -968,8 +968,8 @@ TEST_CASE("Abandoned work and its result are destroyed on the loop's thread whil
 }
 
 TEST_CASE("Abandoned work is destroyed on the pool's thread if the loop is gone") {
-    ThreadPool pool{1};
     std::latch release(1);
+    ThreadPool pool{1};
     Marked::Ended work_ended{};
     Marked::Ended result_ended{};
     {
@@ -994,9 +994,9 @@ TEST_CASE("Abandoned work is destroyed on the pool's thread if the loop is gone"
 }
 
 TEST_CASE("A generator that outlives its loop may have detached work out") {
-    ThreadPool pool{1};
     std::latch begun(1);
     std::latch release(1);
+    ThreadPool pool{1};
     Counted::reset();
     // Owned by nobody in the loop, read by a node of a run that is dropped.
     std::optional<AsyncGenerator<int>> generator;
@@ -1140,10 +1140,10 @@ TEST_CASE("Functions are posted from many threads, each thread's in order") {
 }
 
 TEST_CASE("A second stop from another thread reaches the clean-up of a node") {
-    ThreadPool pool{1};
     std::latch working(1);
     std::latch cleaning(1);
     std::vector<std::string> log;
+    ThreadPool pool{1};
     const auto body = [&](bool detached) -> Task<> {
         const auto work = [&](const StopFlag& stop) {
             working.count_down();
