@@ -19,10 +19,12 @@ using grafo_test::Counted;
 namespace {
 
 std::size_t allocations = 0;
+std::size_t largest_allocation = 0;
 std::size_t fail_at = std::numeric_limits<std::size_t>::max();
 
 void* allocate(std::size_t size) {
     if (++allocations == fail_at) throw std::bad_alloc();
+    if (size > largest_allocation) largest_allocation = size;
     if (void* memory = std::malloc(size)) return memory;
     throw std::bad_alloc();
 }
@@ -151,4 +153,17 @@ TEST_CASE("A second run over an unchanged graph allocates nothing for its nodes"
 #else
     CHECK(large - small <= 8);  // the report's list grows by doubling
 #endif
+}
+
+TEST_CASE("Timeouts that are not reached do not gather in the loop, beside a sleep that goes on") {
+    const auto sleeper = []() -> Task<> { co_await sleep_for(1h); };
+    const auto body = []() -> Task<> {
+        const auto nothing = []() -> Task<> { co_return; };
+        for (int i = 0; i < 100'000; ++i) co_await with_timeout(1h, nothing());
+    };
+    EventLoop loop{virtual_time};
+    loop.spawn(sleeper());
+    largest_allocation = 0;
+    loop.run(body());
+    CHECK(largest_allocation < 10'000);
 }

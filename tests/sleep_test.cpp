@@ -1,12 +1,15 @@
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <random>
 #include <ratio>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <grafo/combinators.hpp>
 #include <grafo/event_loop.hpp>
 #include <grafo/sleep.hpp>
 #include <grafo/task.hpp>
@@ -373,6 +376,39 @@ TEST_CASE("Equal deadlines keep their order among many others, and when some are
         ordered &= before < after || (before == after && order[i - 1] < order[i]);
     }
     CHECK(ordered);
+}
+
+TEST_CASE("Of many sleeps most of which are given up, the others end in order and in time") {
+    // Each is given up after a time of its own, or ends before.
+    std::vector<std::pair<TimePoint, int>> ended;
+    int given_up = 0;
+    const auto one = [&](int number, nanoseconds after, nanoseconds limit) -> Task<> {
+        try {
+            co_await grafo::with_timeout(limit, sleep(after));
+            ended.emplace_back(EventLoop::current().now(), number);
+        } catch (const grafo::TimeoutError&) {
+            CHECK(limit <= after);
+            ++given_up;
+        }
+    };
+    const unsigned seed = Catch::rngSeed();
+    CAPTURE(seed);
+    std::mt19937 random(seed);
+    std::uniform_int_distribution<int> any(1, 300);
+    std::vector<std::pair<TimePoint, int>> expected;
+    EventLoop loop{virtual_time};
+    for (int i = 0; i < 10'000; ++i) {
+        const nanoseconds after(any(random) * 1'000);
+        const nanoseconds limit(any(random) * (i % 4 == 0 ? 2'000 : 20) + 1);
+        if (after < limit) expected.emplace_back(loop.now() + after, i);
+        loop.spawn(one(i, after, limit));
+    }
+    loop.run(sleep(1h));
+    std::stable_sort(expected.begin(), expected.end(),
+                     [](const auto& a, const auto& b) { return a.first < b.first; });
+    CHECK(given_up > 5'000);
+    CHECK(ended.size() + static_cast<std::size_t>(given_up) == 10'000);
+    CHECK(ended == expected);
 }
 
 TEST_CASE("A relative and an absolute sleep of the same deadline are equal") {

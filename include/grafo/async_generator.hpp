@@ -161,13 +161,13 @@ public:
 
         bool await_ready() const noexcept { return !coroutine_ || coroutine_.done(); }
         template <class Promise>
-        void await_suspend(std::coroutine_handle<Promise> awaiting) const noexcept {
+        bool await_suspend(std::coroutine_handle<Promise> awaiting) const noexcept {
             promise_type& promise = coroutine_.promise();
             promise.context = &detail::context_of(awaiting);
             promise.target = awaiting.address();
             promise.parent = detail::promise_of(awaiting);
             promise.item = nullptr;
-            detail::LoopCore::current->next = coroutine_;
+            return detail::LoopCore::current->hand_over(coroutine_, awaiting);
         }
         std::remove_reference_t<T>* await_resume() const {
             if (!coroutine_) return nullptr;

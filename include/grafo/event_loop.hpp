@@ -66,7 +66,7 @@ public:
     }
 
     /// Starts a task that nobody awaits, at the end of the ready list; the loop owns it until it
-    /// ends. An exception other than `Cancelled` ends `run` with it. One allocation.
+    /// ends. An exception other than `Cancelled` ends `run` with it. Costs a recycled allocation.
     template <class T>
     void spawn(Task<T> task) {
         auto* spawned = new SpawnedTask<T>(*this, checked(std::move(task), "EventLoop::spawn"));
@@ -123,7 +123,7 @@ private:
     };
 
     // A task of `spawn`; deletes itself at its end.
-    class Spawned : public detail::Detached, public detail::Registered {
+    class Spawned : public detail::Detached, public detail::Registered, public detail::PooledFrame {
     public:
         Spawned(EventLoop& loop, std::coroutine_handle<> coroutine, detail::PromiseBase& promise)
             : Detached(coroutine, promise), loop_(loop) {}

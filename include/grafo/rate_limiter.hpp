@@ -24,8 +24,7 @@ struct RateQueueLink : Link {};
 struct RateWaiter : Timer, RateQueueLink {
     using Timer::Timer;
     std::shared_ptr<Mailbox> home;  // of its loop
-    TimerHeap* heap = nullptr;
-    bool called = false;  // its time is set, has come, or never comes
+    bool called = false;            // its time is set, has come, or never comes
 };
 
 class RateLimiterState final : public WaitRoom {
@@ -90,14 +89,14 @@ private:
         if (at <= now) {
             LoopCore::current->make_ready(waiter);
         } else if (at != TimePoint::max()) {
-            waiter.heap = &LoopAccess::timers(loop);
-            waiter.heap->reserve_one();
-            waiter.heap->insert(waiter, at);
+            TimerHeap& timers = LoopAccess::timers(loop);
+            timers.reserve_one();
+            timers.insert(waiter, at);
         }
     }
 
     void unqueue(RateWaiter& waiter) noexcept {
-        if (waiter.position != Timer::not_queued) waiter.heap->remove(waiter);
+        waiter.leave();
         waiter.RateQueueLink::unlink();
         --waiting_;
     }

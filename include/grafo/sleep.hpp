@@ -43,21 +43,24 @@ template <class Rep, class Period>
 class SleepAwaiter : Timer {
 public:
     explicit SleepAwaiter(EventLoop::TimePoint until) noexcept
-        : Timer(&SleepAwaiter::on_ask), until_(until) {}
+        : Timer(&SleepAwaiter::on_ask), when_(until.time_since_epoch()) {}
     explicit SleepAwaiter(std::chrono::nanoseconds duration) noexcept
-        : Timer(&SleepAwaiter::on_ask), duration_(duration), relative_(true) {}
-    ~SleepAwaiter() {
-        if (position != not_queued) heap_->remove(*this);
-    }
+        : Timer(&SleepAwaiter::on_ask), when_(duration), relative_(true) {}
 
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> coroutine) {
         EventLoop& loop = EventLoop::current();
-        if (relative_) until_ = after(loop.now(), duration_);
-        const bool due = relative_ ? duration_.count() <= 0 : until_ <= loop.now();
-        never_ = until_ == EventLoop::TimePoint::max();
-        if (!due) LoopAccess::timers(loop).reserve_one();
+        TimerHeap& timers = LoopAccess::timers(loop);
+        EventLoop::TimePoint until(when_);
+        bool due = relative_ && when_.count() <= 0;
+        if (!due) {
+            const EventLoop::TimePoint now = loop.now();
+            if (relative_) until = after(now, when_);
+            due = until <= now;
+            never_ = until == EventLoop::TimePoint::max();
+            timers.reserve_one();
+        }
         switch (begin(coroutine)) {
             case Begin::cancelled: return false;
             case Begin::dropped: return true;
@@ -66,8 +69,7 @@ public:
         if (due) {
             LoopAccess::core(loop).make_ready(*this);
         } else if (!never_) {
-            heap_ = &LoopAccess::timers(loop);
-            heap_->insert(*this, until_);
+            timers.insert(*this, until);
         }
         return true;
     }
@@ -76,16 +78,15 @@ public:
 private:
     static bool on_ask(Waiter& waiter, Ask ask) {
         auto& self = static_cast<SleepAwaiter&>(waiter);
-        if (ask != Ask::cancel || (self.position == not_queued && !self.never_)) return false;
-        if (!std::exchange(self.never_, false)) self.heap_->remove(self);
+        if (ask != Ask::cancel || (!self.queued() && !self.never_)) return false;
+        self.leave();
+        self.never_ = false;
         self.gave_up = true;
         LoopCore::current->make_ready(self);
         return true;
     }
 
-    EventLoop::TimePoint until_{};
-    std::chrono::nanoseconds duration_{};
-    TimerHeap* heap_ = nullptr;
+    std::chrono::nanoseconds when_;  // from now if relative, else by the loop's clock
     bool relative_ = false;
     bool never_ = false;  // waits for the end of the clock: for a cancellation only
 };

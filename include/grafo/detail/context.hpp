@@ -114,6 +114,8 @@ protected:
 struct LoopCore {
     LinkList<Job> ready;
     std::coroutine_handle<> next;  // resumed as soon as the one that runs now is suspended
+    unsigned depth = 0;            // of the coroutines that run in place
+    static constexpr unsigned most_in_place = 16;  // so that no depth of awaits takes the stack
 
     void make_ready(Job& job) noexcept {
         job.unlink();
@@ -123,6 +125,22 @@ struct LoopCore {
     void resume(std::coroutine_handle<> coroutine) {
         coroutine.resume();
         while (next) std::exchange(next, {}).resume();
+    }
+
+    // For an await_suspend: runs `to` in place. False if it came back to `from`, which then goes
+    // on without having been suspended; else the loop, or whoever waits below, is the next to run.
+    [[nodiscard]] bool hand_over(std::coroutine_handle<> to,
+                                 std::coroutine_handle<> from) noexcept {
+        if (depth == most_in_place) {
+            next = to;
+            return true;
+        }
+        ++depth;
+        to.resume();
+        --depth;
+        if (next != from) return true;
+        next = {};
+        return false;
     }
 
     // Said wherever the loop gives control to the user's code, and where it gets it back.

@@ -31,7 +31,6 @@ public:
         : Timer(&NodeTimer::on_ask), node_(node), what_(what), left_(limit) {
         step = &NodeTimer::fire;
     }
-    ~NodeTimer() { stop(); }
 
     void start() {
         if (left_ == std::chrono::nanoseconds::max()) return;
@@ -40,17 +39,17 @@ public:
             return;
         }
         EventLoop& loop = EventLoop::current();
-        heap_ = &LoopAccess::timers(loop);
-        heap_->reserve_one();
+        TimerHeap& timers = LoopAccess::timers(loop);
+        timers.reserve_one();
         deadline_ = after(loop.now(), left_);
-        heap_->insert(*this, deadline_);
+        timers.insert(*this, deadline_);
     }
     void stop() noexcept {
-        if (position != not_queued) heap_->remove(*this);
+        leave();
         unlink();
     }
     void pause() noexcept {
-        if (position == not_queued) return;
+        if (!queued()) return;
         left_ = deadline_ - EventLoop::current().now();
         stop();
         paused_ = true;
@@ -74,7 +73,6 @@ private:
     bool paused_ = false;
     std::chrono::nanoseconds left_;
     EventLoop::TimePoint deadline_{};
-    TimerHeap* heap_ = nullptr;
 };
 
 // Awaits the node's body: its output is there afterwards, or it throws what the body threw.

@@ -265,17 +265,15 @@ public:
         : Timer(&Deadline::on_ask), passed_(passed), target_(target) {
         step = &Deadline::fire;
     }
-    ~Deadline() { stop(); }
 
     // No throw after reserve_one() of the loop's timers.
     void start(EventLoop& loop, std::chrono::nanoseconds limit) {
         const EventLoop::TimePoint at = after(loop.now(), limit);
         if (at == EventLoop::TimePoint::max()) return;
-        heap_ = &LoopAccess::timers(loop);
-        heap_->insert(*this, at);
+        LoopAccess::timers(loop).insert(*this, at);
     }
     void stop() noexcept {
-        if (position != not_queued) heap_->remove(*this);
+        leave();
         unlink();
     }
 
@@ -288,7 +286,6 @@ private:
 
     Passed passed_;
     void* target_;
-    TimerHeap* heap_ = nullptr;
 };
 
 // One task, and how long it may take.

@@ -2,89 +2,144 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include <grafo/detail/context.hpp>
 
 namespace grafo::detail {
 
+class TimerHeap;
+
 // A wait for a point in time; leaves the heap when it is destroyed.
 struct Timer : Waiter {
-    static constexpr std::size_t not_queued = static_cast<std::size_t>(-1);
     using Waiter::Waiter;
-    std::uint64_t sequence = 0;
-    std::size_t position = not_queued;
+    ~Timer() { leave(); }
+    [[nodiscard]] bool queued() const noexcept { return heap != nullptr; }
+    void leave() noexcept;
+
+    std::uint32_t place = 0;  // its own in the heap's table, while queued
+    TimerHeap* heap = nullptr;
 };
 
 // A four-ary heap of timers, first set first served among equal times.
+//
+// Moving through the heap touches the heap only, never the timers, which lie in frames all over the
+// memory: an entry knows its timer by a place in a table. A timer that leaves early clears its
+// place; its entry goes when it comes first, or when more than half of the entries are like it.
 class TimerHeap {
 public:
     using TimePoint = std::chrono::steady_clock::time_point;
-
-    [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
-    [[nodiscard]] const TimePoint& first() const noexcept { return entries_.front().at; }
 
     TimerHeap() = default;
     TimerHeap(const TimerHeap&) = delete;
     TimerHeap& operator=(const TimerHeap&) = delete;
     ~TimerHeap() {
-        for (const Entry& entry : entries_) entry.timer->position = Timer::not_queued;
+        for (const Entry& entry : entries_) {
+            if (Timer* timer = places_[entry.place].timer; timer != nullptr) timer->heap = nullptr;
+        }
     }
+
+    [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
+    [[nodiscard]] const TimePoint& first() const noexcept { return entries_.front().at; }
 
     // Makes room, so that the next insert does not throw.
     void reserve_one() {
-        if (entries_.size() == entries_.capacity()) entries_.reserve(entries_.size() * 2 + 16);
+        if (entries_.size() < entries_.capacity()) return;
+        const std::size_t ample = entries_.size() * 2 + 16;
+        places_.reserve(ample);
+        entries_.reserve(ample);
     }
     // No throw after reserve_one().
     void insert(Timer& timer, TimePoint at) {
-        entries_.push_back(Entry{at, &timer});
-        timer.sequence = ++sequence_;
+        if (free_ == none) {
+            timer.place = static_cast<std::uint32_t>(places_.size());
+            places_.push_back(Place{&timer});
+        } else {
+            timer.place = free_;
+            free_ = std::exchange(places_[free_], Place{&timer}).next_free;
+        }
+        timer.heap = this;
+        entries_.push_back(Entry{at, ++inserted_, timer.place});
         rise(entries_.size() - 1);
     }
 
     void remove(Timer& timer) noexcept {
-        const std::size_t position = timer.position;
-        timer.position = Timer::not_queued;
-        const Entry last = entries_.back();
-        entries_.pop_back();
-        if (position == entries_.size()) return;
-        entries_[position] = last;
-        last.timer->position = position;
-        if (position > 0 && before(entries_[position], entries_[parent(position)])) {
-            rise(position);
-        } else {
-            sink(position);
+        timer.heap = nullptr;
+        places_[timer.place].timer = nullptr;
+        ++dead_;
+        if (entries_.front().place == timer.place) {
+            drop_dead();
+        } else if (dead_ > 32 && dead_ > entries_.size() / 2) {
+            sweep();
         }
     }
 
     Timer& pop() noexcept {
-        Timer& timer = *entries_.front().timer;
-        remove(timer);
+        Timer& timer = *places_[entries_.front().place].timer;
+        timer.heap = nullptr;
+        drop_first();
+        drop_dead();
         return timer;
     }
 
 private:
     struct Entry {
         TimePoint at;
-        Timer* timer;
+        std::uint32_t order;  // may wrap: compared by difference
+        std::uint32_t place;
     };
+    union Place {
+        Timer* timer;  // null once it left early
+        std::uint32_t next_free;
+    };
+    static constexpr std::uint32_t none = static_cast<std::uint32_t>(-1);
 
     static bool before(const Entry& a, const Entry& b) noexcept {
-        return a.at != b.at ? a.at < b.at : a.timer->sequence < b.timer->sequence;
+        if (a.at != b.at) return a.at < b.at;
+        return static_cast<std::int32_t>(a.order - b.order) < 0;
     }
-    static std::size_t parent(std::size_t position) noexcept { return (position - 1) / 4; }
+
+    void free_place(std::uint32_t place) noexcept {
+        places_[place].next_free = std::exchange(free_, place);
+    }
+    void drop_first() noexcept {
+        free_place(entries_.front().place);
+        const Entry last = entries_.back();
+        entries_.pop_back();
+        if (!entries_.empty()) sink(0, last);
+    }
+    // The first entry, if there is one, is of a timer that still waits.
+    void drop_dead() noexcept {
+        while (dead_ > 0 && places_[entries_.front().place].timer == nullptr) {
+            --dead_;
+            drop_first();
+        }
+    }
+    void sweep() noexcept {
+        std::size_t kept = 0;
+        for (const Entry& entry : entries_) {
+            if (places_[entry.place].timer == nullptr) {
+                free_place(entry.place);
+            } else {
+                entries_[kept++] = entry;
+            }
+        }
+        entries_.resize(kept);
+        dead_ = 0;
+        for (std::size_t i = (kept + 2) / 4; i-- > 0;) sink(i, entries_[i]);
+    }
 
     void rise(std::size_t position) noexcept {
         const Entry entry = entries_[position];
-        while (position > 0 && before(entry, entries_[parent(position)])) {
-            place(position, entries_[parent(position)]);
-            position = parent(position);
+        while (position > 0 && before(entry, entries_[(position - 1) / 4])) {
+            entries_[position] = entries_[(position - 1) / 4];
+            position = (position - 1) / 4;
         }
-        place(position, entry);
+        entries_[position] = entry;
     }
-
-    void sink(std::size_t position) noexcept {
-        const Entry entry = entries_[position];
+    // Puts the entry where it belongs below `position`, whose own entry is overwritten.
+    void sink(std::size_t position, const Entry entry) noexcept {
         const std::size_t size = entries_.size();
         for (;;) {
             const std::size_t first = position * 4 + 1;
@@ -94,19 +149,21 @@ private:
                 if (before(entries_[i], entries_[least])) least = i;
             }
             if (!before(entries_[least], entry)) break;
-            place(position, entries_[least]);
+            entries_[position] = entries_[least];
             position = least;
         }
-        place(position, entry);
-    }
-
-    void place(std::size_t position, const Entry& entry) noexcept {
         entries_[position] = entry;
-        entry.timer->position = position;
     }
 
     std::vector<Entry> entries_;
-    std::uint64_t sequence_ = 0;
+    std::vector<Place> places_;
+    std::uint32_t free_ = none;
+    std::uint32_t inserted_ = 0;
+    std::size_t dead_ = 0;  // entries whose timer left early
 };
+
+inline void Timer::leave() noexcept {
+    if (heap != nullptr) heap->remove(*this);
+}
 
 }  // namespace grafo::detail
