@@ -56,9 +56,9 @@ struct TaskPromise<void> final : TaskPromiseBase<void> {
 /// A coroutine that runs when it is awaited and gives one `T` (a value, a reference or `void`), or
 /// rethrows what its body threw.
 /// Owns its frame: an unawaited task never starts. Awaited, it runs in the context of the awaiting
-/// coroutine, so a cancellation of that reaches its current await. Starts in place, and comes back in
-/// place if nothing made it wait; however deep tasks await each other, that takes no more stack than
-/// 16 of them. Costs one recycled frame, and no allocation once the thread has warmed up.
+/// coroutine, so a cancellation of that reaches its current await. Starts in place, and comes back
+/// in place if nothing made it wait; however deep tasks await each other, that takes no more stack
+/// than 16 of them. Costs one recycled frame, and no allocation once the thread has warmed up.
 template <class T>
 class [[nodiscard("a Task does nothing until it is awaited")]] Task {
 public:
