@@ -6,8 +6,8 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/handle.hpp>
 
 namespace grafo {
@@ -72,7 +72,7 @@ public:
     [[nodiscard]] auto end() const noexcept { return nodes_.end(); }
 
 private:
-    std::vector<detail::Handle> nodes_;
+    detail::FlatList<detail::Handle> nodes_;
 };
 
 /// A named argument and what was given for it; made by `"x"_a = v`.

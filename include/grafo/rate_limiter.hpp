@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/timer_heap.hpp>
 #include <grafo/detail/wait_room.hpp>
 #include <grafo/errors.hpp>
@@ -125,7 +125,7 @@ private:
 
     std::size_t count_;
     std::chrono::nanoseconds per_;
-    std::vector<TimePoint> grants_;  // the last `count`, a ring when it is full
+    FlatList<TimePoint> grants_;  // the last `count`, a ring when it is full
     std::size_t oldest_ = 0;
     TimePoint last_ = TimePoint::min();
     std::size_t waiting_ = 0;

@@ -25,7 +25,7 @@ struct ReportData final : PinHolder {
     }
 
     // Makes room for `join_graph` calls, which then do not throw.
-    void reserve_graphs(const std::vector<Graph*>& graphs) {
+    void reserve_graphs(const FlatList<Graph*>& graphs) {
         pins.reserve(graphs.size());
         for (Graph* graph : graphs) graph->holders.reserve(graph->holders.size() + 1);
     }
@@ -39,7 +39,7 @@ struct ReportData final : PinHolder {
         leave_graphs();
     }
     void leave_graphs() noexcept {
-        for (const GraphPin& pin : pins) std::erase(pin.graph().holders, this);
+        for (const GraphPin& pin : pins) pin.graph().holders.erase(this);
         pins.clear();
     }
     template <class Visit>
@@ -51,7 +51,7 @@ struct ReportData final : PinHolder {
 
     bool holds_nodes = false;
     std::string name;
-    std::vector<GraphPin> pins;
+    FlatList<GraphPin> pins;
     FlatList<NodeCore*> completed;
     FlatList<NodeCore*> failed;
     FlatList<NodeCore*> skipped;

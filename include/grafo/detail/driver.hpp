@@ -6,7 +6,6 @@
 #include <functional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/node_core.hpp>
@@ -179,7 +178,7 @@ public:
     }
 
 private:
-    static bool take_all(const std::vector<RateLimiter>& rates) {
+    static bool take_all(const FlatList<RateLimiter>& rates) {
         const EventLoop::TimePoint now = EventLoop::current().now();
         for (const RateLimiter& rate : rates) {
             if (!LimitAccess::state(rate)->take(now)) return false;
@@ -187,7 +186,7 @@ private:
         return true;
     }
 
-    std::vector<Semaphore::Guard> guards_;
+    FlatList<Semaphore::Guard> guards_;
 };
 
 // The failure of an attempt that another one may follow; null if it must stand. Asks the user.

@@ -1,5 +1,4 @@
 #pragma once
-#include <algorithm>
 #include <atomic>
 #include <coroutine>
 #include <memory>
@@ -118,7 +117,7 @@ public:
         return Ticket(shared_from_this(), std::move(control));
     }
     void stop() {
-        std::vector<std::shared_ptr<RunControl>> controls;
+        FlatList<std::shared_ptr<RunControl>> controls;
         {
             const LockGuard lock(mutex_);
             controls = controls_;
@@ -178,11 +177,11 @@ public:
     }
     [[nodiscard]] std::vector<AnyNode> leaves() const {
         std::vector<AnyNode> nodes = members();
-        std::vector<const NodeCore*> inner;
+        FlatList<NodeCore*> inner;
         for_each_edge(
             nodes, [&](const AnyNode& parent, const AnyNode&) { inner.push_back(parent.core()); });
         const std::uint32_t mark = Graph::next_mark();
-        for (const NodeCore* node : inner) const_cast<NodeCore*>(node)->mark = mark;
+        for (NodeCore* node : inner) node->mark = mark;
         std::erase_if(nodes, [&](const AnyNode& node) { return node.core()->mark == mark; });
         return nodes;
     }
@@ -195,13 +194,15 @@ public:
 private:
     void close_run(const RunControl& closed) {
         const LockGuard lock(mutex_);
-        std::erase_if(controls_, [&](const auto& control) { return control.get() == &closed; });
+        for (std::size_t i = controls_.size(); i-- > 0;) {
+            if (controls_[i].get() == &closed) controls_.erase_at(i);
+        }
     }
 
     NodeList given_;
     Plan plan_;
     Mutex mutex_;
-    std::vector<std::shared_ptr<RunControl>> controls_;
+    FlatList<std::shared_ptr<RunControl>> controls_;
 };
 
 // A run in the frame of the coroutine that awaits it.

@@ -4,9 +4,9 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include <grafo/conditions.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/limits.hpp>
 #include <grafo/detail/node_core.hpp>
 #include <grafo/retry.hpp>
@@ -24,13 +24,13 @@ public:
     virtual Task<> call(NodeCore& node) = 0;
 };
 
-using Callbacks = std::vector<std::unique_ptr<Callback>>;
+using Callbacks = FlatList<std::unique_ptr<Callback>>;
 
 // Of a producer whose chunks are read in pipes, or copied to let it run ahead.
 struct Stream {
     std::size_t buffer = 0;  // how many copies may be out; 0: the chunks stay in the frame
     // In the run that is on:
-    std::vector<PipeEnd*> ends;
+    FlatList<PipeEnd*> ends;
     std::size_t copies = 0;     // that are out
     std::uint32_t readers = 0;  // that have not moved on from the chunk in the frame
     std::uint32_t sharers = 0;  // those among them that have no copy of their own
@@ -75,7 +75,7 @@ struct Extras {
     NodeCore* next_level = nullptr;     // and the first of the next lower one
     Task<> driver;                      // runs the callbacks, the timers and the body
     class NodeTimer* timer = nullptr;   // the running attempt's, to be stopped while parked
-    std::vector<NodeCore*> captured;    // debug builds: whose handles its callable holds
+    FlatList<NodeCore*> captured;       // debug builds: whose handles its callable holds
     WeakCell* weak = nullptr;           // what NodeRefs point to
 };
 

@@ -1,13 +1,12 @@
 #pragma once
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <new>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/extras.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/node_core.hpp>
 
 // Who owns the nodes. Nodes that edges hold together are one *graph*; it lives while any handle to
@@ -26,15 +25,21 @@ protected:
     ~PinHolder() = default;
 };
 
+// An edge that was removed.
+struct Cut {
+    NodeCore* parent;
+    NodeCore* child;
+};
+
 class Graph {
 public:
     Graph() = default;
     Graph(const Graph&) = delete;
     Graph& operator=(const Graph&) = delete;
 
-    std::vector<NodeCore*> nodes;
-    std::vector<RunHooks*> runs;
-    std::vector<PinHolder*> holders;
+    FlatList<NodeCore*> nodes;
+    FlatList<RunHooks*> runs;
+    FlatList<PinHolder*> holders;
     std::uint32_t live = 0;  // nodes that have a handle
     std::uint32_t pins = 0;
     std::uint32_t planned_by = 0;  // the plan that is valid for the wiring as it is; 0: none
@@ -43,7 +48,7 @@ public:
     NodeCore* found =
         nullptr;  // in settle_cuts: a node that others were seen to hang together with
     Graph* merged_into = nullptr;  // then this is only what older pins point to
-    std::vector<std::pair<NodeCore*, NodeCore*>> cuts;  // edges removed while pinned
+    FlatList<Cut> cuts;            // edges removed while pinned
 
     static std::uint32_t next_mark() noexcept {
         static std::atomic<std::uint32_t> last{0};
@@ -68,7 +73,7 @@ inline void bury(NodeCore& node) noexcept {
 
 inline void free_graph(Graph* graph) noexcept {
     // The first buried would run destructors that see the others: take the list away first.
-    const std::vector<NodeCore*> nodes = std::move(graph->nodes);
+    const FlatList<NodeCore*> nodes = std::move(graph->nodes);
     delete graph;
     for (NodeCore* node : nodes) bury(*node);
 }
@@ -117,8 +122,7 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
     Graph* winner = &need_graph(a);
     Graph* loser = &need_graph(b);
     if (winner->nodes.size() < loser->nodes.size()) std::swap(winner, loser);
-    winner->nodes.reserve(
-        std::max(winner->nodes.capacity(), winner->nodes.size() + loser->nodes.size()));
+    winner->nodes.reserve(winner->nodes.size() + loser->nodes.size());
     winner->runs.reserve(winner->runs.size() + loser->runs.size());
     winner->holders.reserve(winner->holders.size() + loser->holders.size());
     winner->cuts.reserve(winner->cuts.size() + loser->cuts.size());
@@ -128,12 +132,10 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
         winner->nodes.push_back(node);
     }
     for (RunHooks* run : loser->runs) {
-        if (std::find(winner->runs.begin(), winner->runs.end(), run) == winner->runs.end()) {
-            winner->runs.push_back(run);
-        }
+        if (!winner->runs.contains(run)) winner->runs.push_back(run);
     }
-    winner->holders.insert(winner->holders.end(), loser->holders.begin(), loser->holders.end());
-    winner->cuts.insert(winner->cuts.end(), loser->cuts.begin(), loser->cuts.end());
+    winner->holders.append(loser->holders);
+    winner->cuts.append(loser->cuts);
     winner->live += loser->live;
     winner->pins += loser->pins;
     winner->planned_by = 0;
@@ -161,10 +163,10 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
     if (a.graph != b.graph || &a == &b) return;
     struct Side {
         std::uint32_t mark;
-        std::vector<NodeCore*> seen;
+        FlatList<NodeCore*> seen;
         std::size_t next = 0;
     };
-    Side sides[2] = {{Graph::next_mark(), {&a}}, {Graph::next_mark(), {&b}}};
+    Side sides[2] = {{Graph::next_mark(), FlatList(&a)}, {Graph::next_mark(), FlatList(&b)}};
     a.mark = sides[0].mark;
     b.mark = sides[1].mark;
     Side* piece = nullptr;
@@ -204,7 +206,7 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
 
 // Takes care of edges that are gone: what no handle holds any more is freed. Without memory to find
 // out what was cut off, that lives as long as the graph it was part of.
-inline void settle_cuts(const std::vector<std::pair<NodeCore*, NodeCore*>>& cuts) noexcept {
+inline void settle_cuts(const FlatList<Cut>& cuts) noexcept {
     for (const auto& [a, b] : cuts) a->graph->found = b->graph->found = nullptr;
     for (const auto& [a, b] : cuts) {
         for (NodeCore* node : {a, b}) {
@@ -258,7 +260,7 @@ public:
         if (last->live == 0) {
             free_graph(last);
         } else if (!last->cuts.empty()) {
-            const std::vector<std::pair<NodeCore*, NodeCore*>> cuts = std::exchange(last->cuts, {});
+            const FlatList<Cut> cuts = std::move(last->cuts);
             settle_cuts(cuts);
         }
     }
@@ -276,7 +278,7 @@ private:
 inline void settle_graph(Graph& graph) noexcept {
     if (!graph.runs.empty()) return;
     const GraphPin last(graph);  // goes after all others, and settles the cuts
-    const std::vector<PinHolder*> holders = std::exchange(graph.holders, {});
+    const FlatList<PinHolder*> holders = std::move(graph.holders);
     for (PinHolder* holder : holders) holder->hold_nodes_instead();
 }
 
@@ -284,7 +286,7 @@ inline void settle_graph(Graph& graph) noexcept {
 // over.
 inline void edge_gone(NodeCore& a, NodeCore& b) noexcept {
     try {
-        a.graph->cuts.emplace_back(&a, &b);
+        a.graph->cuts.push_back({&a, &b});
     } catch (const std::bad_alloc&) {  // as in settle_cuts
         return;
     }

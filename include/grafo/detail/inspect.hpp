@@ -1,10 +1,8 @@
 #pragma once
-#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/handle.hpp>
 #include <grafo/detail/wiring.hpp>
@@ -31,10 +29,10 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
 }
 
 // The cycle that leads through `node`, following parents that were seen with `mark`.
-[[nodiscard]] inline std::string cycle_text(const std::vector<const NodeCore*>& cycle) {
+[[nodiscard]] inline std::string cycle_text(const FlatList<const NodeCore*>& cycle) {
     std::string text;
     for (const NodeCore* node : cycle) text += in_quotes(node->id) + " -> ";
-    return text + in_quotes(cycle.front()->id);
+    return text + in_quotes(cycle[0]->id);
 }
 
 // The longest path down to the node, over the edges made outside of runs. Without recursion:
@@ -51,7 +49,7 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
         NodeCore* node;
         std::uint32_t next;
     };
-    std::vector<Visit> stack{{&node, 0}};
+    FlatList<Visit> stack(Visit{&node, 0});
     node.mark = open;
     node.scratch = 0;
     while (true) {
@@ -60,7 +58,7 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
         if (visit.next < edges.size()) {
             NodeCore& parent = *edges[visit.next].parent;
             if (parent.mark == open) {
-                std::vector<const NodeCore*> cycle;
+                FlatList<const NodeCore*> cycle;
                 for (std::size_t i = stack.size(); i-- > 0;) {
                     cycle.push_back(stack[i].node);
                     if (stack[i].node == &parent) break;
@@ -69,7 +67,7 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
                                  " has no level, for the edges form a cycle: " + cycle_text(cycle));
             }
             if (parent.mark == closed) {
-                visit.node->scratch = std::max(visit.node->scratch, parent.scratch + 1);
+                if (visit.node->scratch <= parent.scratch) visit.node->scratch = parent.scratch + 1;
                 ++visit.next;
             } else {
                 parent.mark = open;

@@ -1,8 +1,8 @@
 #pragma once
 #include <cstddef>
 #include <utility>
-#include <vector>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/rate_limiter.hpp>
 #include <grafo/semaphore.hpp>
 
@@ -15,18 +15,22 @@ struct Limits {
         Semaphore semaphore;
         std::size_t weight;
     };
-    std::vector<Weighted> semaphores;  // in the order of their ids
-    std::vector<RateLimiter> rates;
+    FlatList<Weighted> semaphores;  // in the order of their ids
+    FlatList<RateLimiter> rates;
 
     [[nodiscard]] bool empty() const noexcept { return semaphores.empty() && rates.empty(); }
 
     void add(const Semaphore& semaphore, std::size_t weight) {
-        auto at = semaphores.begin();
-        while (at != semaphores.end() && id(at->semaphore) < id(semaphore)) ++at;
-        if (at != semaphores.end() && at->semaphore == semaphore) {
-            at->weight = weight;
-        } else {
-            semaphores.insert(at, Weighted{semaphore, weight});
+        for (Weighted& known : semaphores) {
+            if (known.semaphore == semaphore) {
+                known.weight = weight;
+                return;
+            }
+        }
+        semaphores.push_back(Weighted{semaphore, weight});
+        for (std::size_t i = semaphores.size() - 1; i > 0; --i) {
+            if (id(semaphores[i - 1].semaphore) < id(semaphores[i].semaphore)) break;
+            std::swap(semaphores[i - 1], semaphores[i]);
         }
     }
     void add(const RateLimiter& rate) {

@@ -5,11 +5,11 @@
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <grafo/async_generator.hpp>
 #include <grafo/detail/chunk_copy.hpp>
 #include <grafo/detail/context.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/slots.hpp>
 
@@ -108,7 +108,7 @@ public:
             first_ = 0;
         }
         if (queue_.size() == queue_.capacity()) {
-            queue_.erase(queue_.begin(), queue_.begin() + static_cast<std::ptrdiff_t>(first_));
+            queue_.erase_front(first_);
             first_ = 0;
             queue_.reserve(queue_.size() * 2 + 1);
         }
@@ -152,7 +152,7 @@ private:
 
     NodeCore* producer_ = nullptr;
     NodeCore* reader_ = nullptr;
-    std::vector<HeldChunk> queue_;
+    FlatList<HeldChunk> queue_;
     std::size_t first_ = 0;
     HeldChunk held_;  // which the reader looks at
     PipeAwaiter* waiter_ = nullptr;

@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <grafo/arguments.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/graph.hpp>
 #include <grafo/detail/inspect.hpp>
 
@@ -15,9 +15,9 @@ namespace grafo::detail {
 
 struct Plan {
     std::uint32_t id = 0;
-    std::vector<NodeCore*> nodes;   // in the order they were found; valid while current
-    std::vector<NodeCore*> starts;  // those without parents, in connection order
-    std::vector<Graph*> graphs;
+    FlatList<NodeCore*> nodes;   // in the order they were found; valid while current
+    FlatList<NodeCore*> starts;  // those without parents, in connection order
+    FlatList<Graph*> graphs;
 };
 
 inline void throw_missing(const NodeCore& node, std::uint32_t param) {
@@ -90,14 +90,13 @@ inline void check_arguments(const NodeCore& node) {
 }
 
 // Readers of one producer wait for each other: each of them must be able to hold what it needs.
-inline void check_limits_of_readers(const NodeCore& producer,
-                                    const std::vector<NodeCore*>& readers) {
+inline void check_limits_of_readers(const NodeCore& producer, const FlatList<NodeCore*>& readers) {
     struct Use {
         Semaphore semaphore;
         std::size_t weight;
         const NodeCore* first;
     };
-    std::vector<Use> uses;
+    FlatList<Use> uses;
     const std::uint32_t counted = Graph::next_mark();
     for (NodeCore* reader : readers) {
         if (!has_limits(*reader) || std::exchange(reader->mark, counted) == counted) continue;
@@ -140,7 +139,7 @@ inline void check_moved(const NodeCore& node) {
 // A reader that also waits for its producer's end would hold that up for ever; so would one that
 // needs what the producer holds.
 inline void check_pipes_of(NodeCore& producer) {
-    std::vector<NodeCore*> readers;
+    FlatList<NodeCore*> readers;
     for (const OutEdge& edge : producer.out) {
         if (edge.forward != nullptr && edge.forward->pipe() != nullptr) {
             readers.push_back(edge.child);
@@ -154,7 +153,7 @@ inline void check_pipes_of(NodeCore& producer) {
         NodeCore* node;
         bool waits;
     };
-    std::vector<Step> steps{{&producer, false}};
+    FlatList<Step> steps(Step{&producer, false});
     for (std::size_t i = 0; i < steps.size(); ++i) {
         const Step step = steps[i];
         for (const OutEdge& edge : step.node->out) {
@@ -185,7 +184,7 @@ inline void check_pipes_of(NodeCore& producer) {
     }
 }
 
-inline void check_pipes(const std::vector<NodeCore*>& nodes) {
+inline void check_pipes(const FlatList<NodeCore*>& nodes) {
     for (NodeCore* node : nodes) {
         if (node->feeds_pipes) check_pipes_of(*node);
     }
@@ -202,13 +201,13 @@ inline void check_pipes(const std::vector<NodeCore*>& nodes) {
 }
 
 // Finds a cycle among nodes of which `left` have unsettled parents, and prints it.
-[[noreturn]] inline void throw_cycle(const std::vector<NodeCore*>& nodes) {
+[[noreturn]] inline void throw_cycle(const FlatList<NodeCore*>& nodes) {
     // scratch counts parents that are not settled: following such parents runs into the cycle.
     const NodeCore* at = nullptr;
     for (const NodeCore* node : nodes) {
         if (node->scratch > 0) at = node;
     }
-    std::vector<const NodeCore*> trail;
+    FlatList<const NodeCore*> trail;
     const std::uint32_t mark = Graph::next_mark();
     while (at->mark != mark) {
         const_cast<NodeCore*>(at)->mark = mark;
@@ -220,7 +219,7 @@ inline void check_pipes(const std::vector<NodeCore*>& nodes) {
             }
         }
     }
-    std::vector<const NodeCore*> cycle;
+    FlatList<const NodeCore*> cycle;
     for (std::size_t i = trail.size(); i-- > 0;) {
         cycle.push_back(trail[i]);
         if (trail[i] == at) break;
@@ -257,7 +256,7 @@ inline void make_plan(Plan& plan, const NodeList& given) {
 
     // Starts in connection order: down from the given ones, or up to what a given one needs.
     const std::uint32_t seen = Graph::next_mark();
-    std::vector<NodeCore*> stack;
+    FlatList<NodeCore*> stack;
     const auto search = [&](NodeCore& from) {
         stack.push_back(&from);
         while (!stack.empty()) {
@@ -274,7 +273,7 @@ inline void make_plan(Plan& plan, const NodeList& given) {
     for (NodeCore* node : made.nodes) search(*node);
 
     for (NodeCore* node : made.nodes) node->scratch = node->in.size();
-    std::vector<NodeCore*> settled = made.starts;
+    FlatList<NodeCore*> settled = made.starts;
     for (std::size_t i = 0; i < settled.size(); ++i) {
         for (const OutEdge& edge : settled[i]->out) {
             if (edge.child->mark == seen && --edge.child->scratch == 0) {

@@ -1,7 +1,7 @@
 #pragma once
 #include <utility>
-#include <vector>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/graph.hpp>
 
 namespace grafo::detail {
@@ -18,7 +18,7 @@ public:
     // About to change the node's edges.
     void keep(NodeCore& node) {
         if (node.rewired) return;
-        kept_.reserve(kept_.size() + 1);
+        kept_.reserve_one();
         for (const InEdge& edge : node.in) {
             if (edge.forward != nullptr && edge.forward->owned()) edge.forward->saved = true;
         }
@@ -26,9 +26,7 @@ public:
         node.rewired = true;
     }
     // The nodes became part of the run while it was on.
-    void join(const std::vector<NodeCore*>& nodes) {
-        joined_.insert(joined_.end(), nodes.begin(), nodes.end());
-    }
+    void join(const FlatList<NodeCore*>& nodes) { joined_.append(nodes); }
 
     [[nodiscard]] const SmallVector<InEdge>* original(const NodeCore& node) const noexcept {
         if (!node.rewired) return nullptr;
@@ -37,8 +35,8 @@ public:
         }
         return nullptr;
     }
-    [[nodiscard]] std::vector<NodeCore*> joined_or_rewired() const {
-        std::vector<NodeCore*> nodes = joined_;
+    [[nodiscard]] FlatList<NodeCore*> joined_or_rewired() const {
+        FlatList<NodeCore*> nodes = joined_;
         for (const Kept& kept : kept_) nodes.push_back(kept.node);
         return nodes;
     }
@@ -92,8 +90,8 @@ private:
         SmallVector<OutEdge> out;
         SmallVector<InEdge> in;
     };
-    std::vector<Kept> kept_;
-    std::vector<NodeCore*> joined_;
+    FlatList<Kept> kept_;
+    FlatList<NodeCore*> joined_;
     Forward* gone_ = nullptr;
     Forward* gone_pipes_ = nullptr;  // their producers may know them still
 };

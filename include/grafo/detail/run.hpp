@@ -7,11 +7,11 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/driver.hpp>
 #include <grafo/detail/edge_task.hpp>
 #include <grafo/detail/event_queue.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/node_failure.hpp>
 #include <grafo/detail/pipe.hpp>
 #include <grafo/detail/plan.hpp>
@@ -351,7 +351,7 @@ private:
     // A node that has settled is pending once more, until its parents have settled again and what
     // reads its former output has as well.
     void run_again(NodeCore& node, std::uint32_t wave);
-    [[nodiscard]] std::vector<NodeCore*> settled_children(const NodeCore& node) const;
+    [[nodiscard]] FlatList<NodeCore*> settled_children(const NodeCore& node) const;
     [[nodiscard]] bool is_loop(const NodeCore& parent, const NodeCore& child) const noexcept;
     [[nodiscard]] bool leads_to(NodeCore& from, const NodeCore& to) const;
     // Of two edges that fill the same, the one made before gives way to the last.
@@ -389,7 +389,7 @@ private:
     void activate(NodeCore& node) {
         node.pending = static_cast<std::uint32_t>(active_.size());
         active_.push_back(&node);  // there is room for one,
-        if (active_.size() == active_.capacity()) active_.reserve(active_.size() * 2);  // always
+        active_.reserve_one();     // always
     }
     void deactivate(NodeCore& node) noexcept {
         if (node.pending < active_.size() && active_[node.pending] == &node) {
@@ -525,7 +525,7 @@ private:
     NodeCore* settling_ = nullptr;  // whose edges are being delivered, from cursor_ to end_
     std::uint32_t cursor_ = 0;
     std::uint32_t end_ = 0;
-    std::vector<NodeCore*> active_;  // started, and waiting
+    FlatList<NodeCore*> active_;  // started, and waiting
     LinkList<EdgeTask> edge_tasks_;
     LinkList<EdgeTask> finished_edges_;
     EventQueue events_;
@@ -536,16 +536,20 @@ private:
     // A node that will run again, and those that still read its former output.
     struct Readers {
         NodeCore* read;
-        std::vector<const NodeCore*> readers;
+        FlatList<const NodeCore*> readers;
     };
-    std::vector<Readers> readers_;
-    std::vector<NodeCore*> ran_again_;
+    FlatList<Readers> readers_;
+    FlatList<NodeCore*> ran_again_;
     std::uint32_t waves_ = 0;
-    std::size_t running_again_ = 0;                                   // that have not settled yet
-    std::vector<NodeCore*> wave_waiters_;                             // see awaits_wave
-    std::vector<const NodeCore*> visited_;                            // its stack
-    std::vector<std::pair<const NodeCore*, const NodeCore*>> loops_;  // edges that closed one
-    std::vector<NodeCore*> streaming_;  // producers whose chunks go through pipes
+    std::size_t running_again_ = 0;      // that have not settled yet
+    FlatList<NodeCore*> wave_waiters_;   // see awaits_wave
+    FlatList<const NodeCore*> visited_;  // its stack
+    struct Loop {
+        const NodeCore* parent;
+        const NodeCore* child;
+    };
+    FlatList<Loop> loops_;           // edges that closed one
+    FlatList<NodeCore*> streaming_;  // producers whose chunks go through pipes
     std::exception_ptr observer_error_;
     EventLoop::TimePoint started_{};
     EventLoop::TimePoint boundary_{};

@@ -1,11 +1,9 @@
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <new>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/run.hpp>
 
@@ -18,7 +16,7 @@ inline void Run::close_loop(NodeCore& parent, NodeCore& child) {
     if (settled && stopping_) return drop_replaced_edges(child);
     child.in[child.in.size() - 1].lap = extras.again + (settled ? 1 : 0);
     drop_replaced_edges(child);
-    if (!is_loop(parent, child) && leads_to(child, parent)) loops_.emplace_back(&parent, &child);
+    if (!is_loop(parent, child) && leads_to(child, parent)) loops_.push_back({&parent, &child});
     if (!settled) return;
     Extras& asking = parent.need_extras();
     if (asking.next_wave == 0) asking.next_wave = ++waves_;
@@ -81,7 +79,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
 inline void Run::settle_lap(NodeCore& node) {
     --running_again_;
     if (node.state != NodeState::skipped) node.extras->skip_reason.clear();
-    std::vector<NodeCore*> again;
+    FlatList<NodeCore*> again;
     if (node.state == NodeState::completed) again = settled_children(node);
     deliver_all(node);
     if (!readers_.empty()) release_readers(&node);
@@ -97,7 +95,9 @@ inline bool Run::began_wave(const NodeCore& node, std::uint32_t wave) noexcept {
 }
 
 inline void Run::hold_back_for_readers(NodeCore& node) {
-    std::erase_if(readers_, [&](const Readers& entry) { return entry.read == &node; });
+    for (std::size_t i = readers_.size(); i-- > 0;) {
+        if (readers_[i].read == &node) readers_.erase_at(i);
+    }
     Readers readers{&node, {}};
     for (const OutEdge& edge : node.out) {
         NodeCore& child = *edge.child;
@@ -143,13 +143,15 @@ inline void Run::forget_end(NodeCore& node) noexcept {
 }
 
 inline bool Run::is_loop(const NodeCore& parent, const NodeCore& child) const noexcept {
-    const std::pair<const NodeCore*, const NodeCore*> pair(&parent, &child);
-    return std::find(loops_.begin(), loops_.end(), pair) != loops_.end();
+    for (const Loop& loop : loops_) {
+        if (loop.parent == &parent && loop.child == &child) return true;
+    }
+    return false;
 }
 
 inline bool Run::leads_to(NodeCore& from, const NodeCore& to) const {
     const std::uint32_t mark = Graph::next_mark();
-    std::vector<NodeCore*> found{&from};
+    FlatList<NodeCore*> found(&from);
     from.mark = mark;
     for (std::size_t i = 0; i < found.size(); ++i) {
         for (const OutEdge& edge : found[i]->out) {
@@ -162,14 +164,12 @@ inline bool Run::leads_to(NodeCore& from, const NodeCore& to) const {
     return false;
 }
 
-inline std::vector<NodeCore*> Run::settled_children(const NodeCore& node) const {
-    std::vector<NodeCore*> children;
+inline FlatList<NodeCore*> Run::settled_children(const NodeCore& node) const {
+    FlatList<NodeCore*> children;
     for (const OutEdge& edge : node.out) {
         // An edge that closed a loop did so for that lap: the next one is for the node to ask for.
         if (!is_settled(*edge.child) || is_loop(node, *edge.child)) continue;
-        if (std::find(children.begin(), children.end(), edge.child) == children.end()) {
-            children.push_back(edge.child);
-        }
+        if (!children.contains(edge.child)) children.push_back(edge.child);
     }
     return children;
 }
@@ -179,14 +179,14 @@ inline bool Run::reads_former(const NodeCore& node, const NodeCore& parent) cons
     if (!parent.held_back) return false;
     for (const Readers& entry : readers_) {
         if (entry.read != &parent) continue;
-        return std::find(entry.readers.begin(), entry.readers.end(), &node) != entry.readers.end();
+        return entry.readers.contains(&node);
     }
     return false;
 }
 
 inline void Run::release_reader(const NodeCore& parent, const NodeCore& node) noexcept {
     for (Readers& entry : readers_) {
-        if (entry.read == &parent) std::erase(entry.readers, &node);
+        if (entry.read == &parent) entry.readers.erase(&node);
     }
     release_readers(nullptr);
 }
@@ -194,7 +194,7 @@ inline void Run::release_reader(const NodeCore& parent, const NodeCore& node) no
 inline void Run::release_readers(const NodeCore* node) noexcept {
     for (std::size_t i = 0; i < readers_.size();) {
         Readers& entry = readers_[i];
-        std::erase(entry.readers, node);
+        entry.readers.erase(node);
         bool read = !entry.readers.empty();
         edge_tasks_.for_each([&](EdgeTask& task) { read = read || &task.parent == entry.read; });
         if (read) {
@@ -202,7 +202,7 @@ inline void Run::release_readers(const NodeCore* node) noexcept {
             continue;
         }
         NodeCore& free = *entry.read;
-        readers_.erase(readers_.begin() + static_cast<std::ptrdiff_t>(i));
+        readers_.erase_at(i);
         free.held_back = false;
         if (free.pending == 0) make_ready(free);
     }
@@ -215,7 +215,8 @@ inline bool Run::awaits_wave(NodeCore& node) noexcept {
     const std::uint32_t mark = Graph::next_mark();
     bool found = false;
     try {
-        visited_.assign(1, &node);
+        visited_.clear();
+        visited_.push_back(&node);
         for (std::size_t i = 0; i < visited_.size() && !found; ++i) {
             const NodeCore& at = *visited_[i];
             for (const InEdge& edge : at.in) {
@@ -229,10 +230,7 @@ inline bool Run::awaits_wave(NodeCore& node) noexcept {
                 }
             }
         }
-        if (found &&
-            std::find(wave_waiters_.begin(), wave_waiters_.end(), &node) == wave_waiters_.end()) {
-            wave_waiters_.push_back(&node);
-        }
+        if (found && !wave_waiters_.contains(&node)) wave_waiters_.push_back(&node);
     } catch (const std::bad_alloc&) {
         return false;
     }
@@ -248,7 +246,7 @@ inline void Run::retry_wave_waiters() noexcept {
             ++i;
             continue;
         }
-        wave_waiters_.erase(wave_waiters_.begin() + static_cast<std::ptrdiff_t>(i));
+        wave_waiters_.erase_at(i);
         if (waits) make_ready(node);
     }
 }

@@ -1,12 +1,10 @@
 #pragma once
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/run.hpp>
 
@@ -92,7 +90,7 @@ inline void Run::end() {
 
 inline void Run::fail_stuck() {
     if (!wave_waiters_.empty()) {  // they wait for better arguments, but have some
-        const std::vector<NodeCore*> waiters = std::exchange(wave_waiters_, {});
+        const FlatList<NodeCore*> waiters = std::move(wave_waiters_);
         for (NodeCore* node : waiters) {
             if (node->phase != Phase::idle || node->state != NodeState::pending) continue;
             if (node->held_back || node->pending > 0) continue;
@@ -101,30 +99,35 @@ inline void Run::fail_stuck() {
         }
         if (!ready_.empty()) return;
     }
-    std::vector<NodeCore*> suspects = rewiring_.joined_or_rewired();
+    FlatList<NodeCore*> candidates = rewiring_.joined_or_rewired();
     if (!ran_again_.empty()) {  // then it may be any that waits for one of them
         for (const GraphPin& pin : report_->pins) {
-            suspects.insert(suspects.end(), pin.graph().nodes.begin(), pin.graph().nodes.end());
+            candidates.append(pin.graph().nodes);
         }
     }
-    std::erase_if(suspects, [this](const NodeCore* node) {
-        return !has(*node) || is_settled(*node) || node->phase != Phase::idle;
-    });
+    FlatList<NodeCore*> suspects;
+    for (NodeCore* node : candidates) {
+        const bool waits = has(*node) && !is_settled(*node) && node->phase == Phase::idle;
+        if (waits) suspects.push_back(node);
+    }
     for (NodeCore* suspect : suspects) {
         const std::uint32_t mark = Graph::next_mark();
-        std::vector<NodeCore*> trail;
+        FlatList<NodeCore*> trail;
         NodeCore* at = suspect;
         for (; at != nullptr && at->mark != mark; at = waits_for(*at)) {
             at->mark = mark;
             trail.push_back(at);
         }
         if (at == nullptr) continue;
-        trail.erase(trail.begin(), std::find(trail.begin(), trail.end(), at));
-        const bool reads = std::any_of(trail.begin(), trail.end(),
-                                       [](const NodeCore* node) { return node->held_back; });
+        trail.erase_front(trail.find_last(at));
+        bool reads = false;
+        FlatList<const NodeCore*> cycle;
+        for (std::size_t i = trail.size(); i-- > 0;) {
+            reads = reads || trail[i]->held_back;
+            cycle.push_back(trail[i]);
+        }
         const std::string why =
-            "waits for itself: the edges made during the run form a cycle: " +
-            cycle_text(std::vector<const NodeCore*>(trail.rbegin(), trail.rend())) +
+            "waits for itself: the edges made during the run form a cycle: " + cycle_text(cycle) +
             (reads ? " (a node that runs again waits for those that read its former output)" : "");
         for (NodeCore* node : trail) fail_stuck(*node, why);
         return;  // what depends on them goes on
@@ -151,7 +154,7 @@ inline NodeCore* Run::waits_for(const NodeCore& node) const noexcept {
     }
     for (const Readers& entry : readers_) {
         if (entry.read == &node && !entry.readers.empty()) {
-            return const_cast<NodeCore*>(entry.readers.front());
+            return const_cast<NodeCore*>(entry.readers[0]);
         }
     }
     return nullptr;
@@ -161,7 +164,7 @@ inline void Run::leave() noexcept {
     Job::unlink();
     WaitList::unlink();
     rewiring_.restore();
-    for (const GraphPin& pin : report_->pins) std::erase(pin.graph().runs, this);
+    for (const GraphPin& pin : report_->pins) pin.graph().runs.erase(this);
     for (std::size_t i = 0; i < report_->pins.size(); ++i) {  // settling may clear the pins
         Graph& graph = report_->pins[i].graph();
         if (!graph.cuts.empty()) settle_graph(graph);
@@ -173,8 +176,7 @@ inline void Run::abandon_all() noexcept {
     if (executing_ != nullptr) {
         abandon(*executing_);
     }
-    const std::vector<NodeCore*> nodes = std::move(active_);
-    active_.clear();
+    const FlatList<NodeCore*> nodes = std::move(active_);
     for (NodeCore* node : nodes) {
         if (node == executing_) continue;
         if (node->phase != Phase::parked && node->Context::busy()) {

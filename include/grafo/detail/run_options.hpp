@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
+
+#include <grafo/detail/flat_list.hpp>
 
 namespace grafo {
 
@@ -23,7 +24,7 @@ struct RunOptions {
     std::size_t max_concurrency = static_cast<std::size_t>(-1);
     bool timing = true;
     bool streaming = false;
-    std::vector<Observer*> observers;
+    FlatList<Observer*> observers;
     std::optional<std::uint64_t> shuffle;  // the seed of a random order of ready nodes
 };
 

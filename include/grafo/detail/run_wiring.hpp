@@ -1,8 +1,6 @@
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/run.hpp>
 
@@ -82,8 +80,8 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
         if (!delivered) count_down(child);
     }
     if (reads) {
-        const auto edges = std::count_if(parent.out.begin(), parent.out.end(),
-                                         [&](const OutEdge& edge) { return edge.child == &child; });
+        std::size_t edges = 0;
+        for (const OutEdge& edge : parent.out) edges += edge.child == &child ? 1 : 0;
         if (edges == 1) release_reader(parent, child);  // this was the last
     }
     schedule();
@@ -96,7 +94,7 @@ inline bool Run::is_late_pipe(const InEdge& edge) const noexcept {
 }
 
 inline void Run::join(NodeCore& first) {
-    std::vector<NodeCore*> joined;
+    FlatList<NodeCore*> joined;
     const auto add = [&](NodeCore& node) {
         if (has(node)) return;
         joined.push_back(&node);
@@ -128,12 +126,10 @@ inline void Run::join(NodeCore& first) {
 }
 
 inline void Run::deliver_settled(NodeCore& child) {
-    std::vector<NodeCore*> parents;  // a transform may change the edges
+    FlatList<NodeCore*> parents;  // a transform may change the edges
     for (const InEdge& edge : child.in) {
         if (!is_settled(*edge.parent)) continue;
-        if (std::find(parents.begin(), parents.end(), edge.parent) == parents.end()) {
-            parents.push_back(edge.parent);
-        }
+        if (!parents.contains(edge.parent)) parents.push_back(edge.parent);
     }
     for (NodeCore* parent : parents) {
         for (std::uint32_t k = 0; k < parent->out.size(); ++k) {

@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <string>
-#include <vector>
 
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/graph.hpp>
@@ -22,7 +21,7 @@ inline void (*report_self_hold)(const std::string& message) = [](const std::stri
 struct Captures {
     const std::byte* begin = nullptr;
     const std::byte* end = nullptr;
-    std::vector<NodeCore*> held;
+    FlatList<NodeCore*> held;
     std::size_t ever = 0;
 
     static Captures& current() {

@@ -3,9 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/context.hpp>
+#include <grafo/detail/flat_list.hpp>
 
 namespace grafo::detail {
 
@@ -41,7 +41,7 @@ public:
     }
 
     [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
-    [[nodiscard]] const TimePoint& first() const noexcept { return entries_.front().at; }
+    [[nodiscard]] const TimePoint& first() const noexcept { return entries_[0].at; }
 
     // Makes room, so that the next insert does not throw.
     void reserve_one() {
@@ -68,7 +68,7 @@ public:
         timer.heap = nullptr;
         places_[timer.place].timer = nullptr;
         ++dead_;
-        if (entries_.front().place == timer.place) {
+        if (entries_[0].place == timer.place) {
             drop_dead();
         } else if (dead_ > 32 && dead_ > entries_.size() / 2) {
             sweep();
@@ -76,7 +76,7 @@ public:
     }
 
     Timer& pop() noexcept {
-        Timer& timer = *places_[entries_.front().place].timer;
+        Timer& timer = *places_[entries_[0].place].timer;
         timer.heap = nullptr;
         drop_first();
         drop_dead();
@@ -104,14 +104,14 @@ private:
         places_[place].next_free = std::exchange(free_, place);
     }
     void drop_first() noexcept {
-        free_place(entries_.front().place);
+        free_place(entries_[0].place);
         const Entry last = entries_.back();
         entries_.pop_back();
         if (!entries_.empty()) sink(0, last);
     }
     // The first entry, if there is one, is of a timer that still waits.
     void drop_dead() noexcept {
-        while (dead_ > 0 && places_[entries_.front().place].timer == nullptr) {
+        while (dead_ > 0 && places_[entries_[0].place].timer == nullptr) {
             --dead_;
             drop_first();
         }
@@ -125,7 +125,7 @@ private:
                 entries_[kept++] = entry;
             }
         }
-        entries_.resize(kept);
+        while (entries_.size() > kept) entries_.pop_back();
         dead_ = 0;
         for (std::size_t i = (kept + 2) / 4; i-- > 0;) sink(i, entries_[i]);
     }
@@ -155,8 +155,8 @@ private:
         entries_[position] = entry;
     }
 
-    std::vector<Entry> entries_;
-    std::vector<Place> places_;
+    FlatList<Entry> entries_;
+    FlatList<Place> places_;
     std::uint32_t free_ = none;
     std::uint32_t inserted_ = 0;
     std::size_t dead_ = 0;  // entries whose timer left early

@@ -5,7 +5,6 @@
 #include <tuple>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <grafo/arguments.hpp>
 #include <grafo/conditions.hpp>
@@ -407,8 +406,8 @@ void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
 }
 
 inline void redirect_node(NodeCore& node, const NodeList& children) {
-    std::vector<NodeCore*> removed;
-    std::vector<NodeCore*> added;
+    FlatList<NodeCore*> removed;
+    FlatList<NodeCore*> added;
     const std::uint32_t listed = Graph::next_mark();
     for (const Handle& child : children) {
         if (child.core() == nullptr) throw Error("an empty AnyNode was used as a node");
@@ -425,7 +424,7 @@ inline void redirect_node(NodeCore& node, const NodeList& children) {
     for (NodeCore* child : removed) require_idle(*child, "to redirect its parent away from");
     for (NodeCore* child : added) require_idle(*child, "to redirect a parent to");
     // What is removed first may be what kept a later one alive.
-    std::vector<Handle> kept;
+    FlatList<Handle> kept;
     for (NodeCore* child : removed) kept.push_back(Handle(child));
     for (std::size_t i = 0; i < added.size(); ++i) {
         try {
