@@ -59,11 +59,15 @@ public:
             records_.clear();
             first_ = 0;
         } else if (first_ >= 1024 && first_ * 2 > records_.size()) {
-            records_.erase_front(std::exchange(first_, 0));
+            drop_popped();
         }
     }
 
 private:
+    [[gnu::noinline]] void drop_popped() noexcept {
+        records_.erase_front(std::exchange(first_, 0));
+    }
+
     FlatList<EventRecord> records_;
     std::size_t first_ = 0;
 };

@@ -129,9 +129,7 @@ public:
         if (!is_current(plan_, given_)) {
             make_plan(plan_, given_);
         } else {
-            for (const Graph* graph : plan_.graphs) {
-                if (!graph->runs.empty()) check_free(plan_);
-            }
+            check_free(plan_);
         }
         return plan_;
     }
@@ -285,15 +283,20 @@ private:
     bool for_event_;
 };
 
+// Awaits by an awaiter that lives longer, and serves for each event.
 class AwaitRun {
 public:
-    AwaitRun(Run& run, bool for_event) noexcept : run_(run), for_event_(for_event) {}
-    RunAwaiter operator co_await() const noexcept { return RunAwaiter(run_, for_event_); }
+    explicit AwaitRun(RunAwaiter& awaiter) noexcept : awaiter_(awaiter) {}
+    bool await_ready() const noexcept { return awaiter_.await_ready(); }
+    template <class Promise>
+    bool await_suspend(std::coroutine_handle<Promise> coroutine) const {
+        return awaiter_.await_suspend(coroutine);
+    }
+    void await_resume() const { awaiter_.await_resume(); }
     using grafo_awaitable = void;
 
 private:
-    Run& run_;
-    bool for_event_;
+    RunAwaiter& awaiter_;
 };
 
 // The coroutines behind the executor. Static functions with their state by value: the executor may
@@ -301,7 +304,8 @@ private:
 inline Task<RunReport> execute(std::shared_ptr<ExecutorState> state, ExecutorState::Ticket ticket,
                                bool throwing) {
     const RunHolder run(*state, ticket.control(), false);
-    co_await AwaitRun(*run, false);
+    RunAwaiter end(*run, false);
+    co_await AwaitRun(end);
     if (run->fatal() != nullptr) std::rethrow_exception(run->fatal());
     RunReport report(run->report());
     if (throwing) report.throw_if_failed();
@@ -311,8 +315,9 @@ inline Task<RunReport> execute(std::shared_ptr<ExecutorState> state, ExecutorSta
 inline AsyncGenerator<Event> stream(std::shared_ptr<ExecutorState> state,
                                     ExecutorState::Ticket ticket) {
     const RunHolder run(*state, ticket.control(), true);
+    RunAwaiter next(*run, true);
     for (;;) {
-        if (!run->has_event() || run->cancelled()) co_await AwaitRun(*run, true);
+        if (!run->has_event() || run->cancelled()) co_await AwaitRun(next);
         if (!run->has_event()) break;
         Event event = run->take_event();
         try {

@@ -153,10 +153,10 @@ enum class Phase : unsigned char {
 enum class TimedOut : unsigned char { no, attempt, total };
 
 // The bytes of a small struct of flags as one number, zero if none is set.
-template <class Flags>
-[[nodiscard]] std::uint64_t bits_of(const Flags& flags) noexcept {
-    static_assert(sizeof(Flags) == sizeof(std::uint64_t));
-    std::uint64_t bits = 0;
+template <class Bits = std::uint64_t, class Flags>
+[[nodiscard]] Bits bits_of(const Flags& flags) noexcept {
+    static_assert(sizeof(Flags) == sizeof(Bits));
+    Bits bits = 0;
     std::memcpy(&bits, &flags, sizeof bits);
     return bits;
 }
@@ -175,18 +175,18 @@ struct NodeLap {
     unsigned char unused : 6 = 0;
 };
 
-// What only few nodes have, together so that one look tells that a node has none of it.
+// What only few nodes have, in one byte so that one look tells that a node has none of it.
 struct NodeSpecials {
-    bool blocked = false;        // some edge was not taken: its trigger decides
-    bool held_back = false;      // it will run again, once its former output has no readers
-    bool runs_again = false;     // it has been through more than one lap of a loop in this run
-    bool needs_driver = false;   // has callbacks, a timeout, limits, retries, deferred arguments
-    bool owns_forwards = false;  // some in-edge has a forward with state
-    bool feeds_pipes = false;    // some out-edge carries its chunks
-    bool has_extras = false;     // see Extras
-    bool unused_ = false;
+    bool blocked : 1 = false;       // some edge was not taken: its trigger decides
+    bool held_back : 1 = false;     // it will run again, once its former output has no readers
+    bool runs_again : 1 = false;    // it has been through more than one lap of a loop in this run
+    bool needs_driver : 1 = false;  // has callbacks, a timeout, limits, retries, deferred arguments
+    bool owns_forwards : 1 = false;  // some in-edge has a forward with state
+    bool feeds_pipes : 1 = false;    // some out-edge carries its chunks
+    bool has_extras : 1 = false;     // see Extras
+    bool unused_ : 1 = false;
 
-    [[nodiscard]] bool any() const noexcept { return bits_of(*this) != 0; }
+    [[nodiscard]] bool any() const noexcept { return bits_of<unsigned char>(*this) != 0; }
 };
 
 // The members that each run touches fill the first two cache lines, in the order of use.

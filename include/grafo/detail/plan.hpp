@@ -15,7 +15,7 @@ namespace grafo::detail {
 
 struct Plan {
     std::uint32_t id = 0;
-    FlatList<NodeCore*> nodes;   // in the order they were found; valid while current
+    std::size_t node_count = 0;
     FlatList<NodeCore*> starts;  // those without parents, in connection order
     FlatList<Graph*> graphs;
 };
@@ -227,32 +227,39 @@ inline void check_pipes(const FlatList<NodeCore*>& nodes) {
     throw CycleError("the edges form a cycle: " + cycle_text(cycle));
 }
 
+inline void check_free(const NodeCore& node) {
+    if (run_of(node) == nullptr) return;
+    throw SafeExecutionError("node " + in_quotes(node.id) +
+                             " is in a run that has not ended: it cannot be run again yet");
+}
 // No node of the plan may be in a run.
 inline void check_free(const Plan& plan) {
-    for (const NodeCore* node : plan.nodes) {
-        if (run_of(*node) == nullptr) continue;
-        throw SafeExecutionError("node " + in_quotes(node->id) +
-                                 " is in a run that has not ended: it cannot be run again yet");
+    for (const Graph* graph : plan.graphs) {
+        if (graph->runs.empty()) continue;
+        for (const NodeCore* node : graph->nodes) {
+            if (node->plan == plan.id) check_free(*node);
+        }
     }
 }
 
 // All that the given nodes lead to, and all that this needs. Throws before anything has changed.
 inline void make_plan(Plan& plan, const NodeList& given) {
     Plan made;
+    FlatList<NodeCore*> nodes;  // in the order they were found
     const std::uint32_t mark = Graph::next_mark();
     const auto find = [&](NodeCore& node) {
-        if (std::exchange(node.mark, mark) != mark) made.nodes.push_back(&node);
+        if (std::exchange(node.mark, mark) != mark) nodes.push_back(&node);
     };
     for (const Handle& handle : given) find(*handle.core());
-    for (std::size_t i = 0; i < made.nodes.size(); ++i) {
-        for (const OutEdge& edge : made.nodes[i]->out) find(*edge.child);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        for (const OutEdge& edge : nodes[i]->out) find(*edge.child);
     }
-    for (std::size_t i = 0; i < made.nodes.size(); ++i) {
-        for (const InEdge& edge : made.nodes[i]->in) find(*edge.parent);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+        for (const InEdge& edge : nodes[i]->in) find(*edge.parent);
     }
-    check_free(made);
-    for (const NodeCore* node : made.nodes) check_arguments(*node);
-    check_pipes(made.nodes);
+    for (const NodeCore* node : nodes) check_free(*node);
+    for (const NodeCore* node : nodes) check_arguments(*node);
+    check_pipes(nodes);
 
     // Starts in connection order: down from the given ones, or up to what a given one needs.
     const std::uint32_t seen = Graph::next_mark();
@@ -270,9 +277,9 @@ inline void make_plan(Plan& plan, const NodeList& given) {
         }
     };
     for (const Handle& handle : given) search(*handle.core());
-    for (NodeCore* node : made.nodes) search(*node);
+    for (NodeCore* node : nodes) search(*node);
 
-    for (NodeCore* node : made.nodes) node->scratch = node->in.size();
+    for (NodeCore* node : nodes) node->scratch = node->in.size();
     FlatList<NodeCore*> settled = made.starts;
     for (std::size_t i = 0; i < settled.size(); ++i) {
         for (const OutEdge& edge : settled[i]->out) {
@@ -281,15 +288,16 @@ inline void make_plan(Plan& plan, const NodeList& given) {
             }
         }
     }
-    if (settled.size() < made.nodes.size()) throw_cycle(made.nodes);
+    if (settled.size() < nodes.size()) throw_cycle(nodes);
 
     static std::atomic<std::uint32_t> last_id{0};
     made.id = last_id.fetch_add(1, std::memory_order_relaxed) + 1;
-    for (NodeCore* node : made.nodes) {
+    for (NodeCore* node : nodes) {
         Graph& graph = need_graph(*node);
         if (std::exchange(graph.mark, mark) != mark) made.graphs.push_back(&graph);
     }
-    for (NodeCore* node : made.nodes) node->plan = made.id;
+    made.node_count = nodes.size();
+    for (NodeCore* node : nodes) node->plan = made.id;
     for (Graph* graph : made.graphs) graph->planned_by = made.id;
     plan = std::move(made);
 }

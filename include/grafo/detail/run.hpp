@@ -60,7 +60,7 @@ public:
         watched_ = observed_ || options_.shuffle;
         keeps_book_ = options_.timing || options_.streaming;
         active_.reserve(16);
-        report_->completed.reserve(plan.nodes.size());
+        report_->completed.reserve(plan.node_count);
         report_->reserve_graphs(plan.graphs);
         for (Graph* graph : plan.graphs) graph->runs.reserve(graph->runs.size() + 1);
         report_->name = options_.name;

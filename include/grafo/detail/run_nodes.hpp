@@ -13,6 +13,7 @@
 namespace grafo::detail {
 
 inline void Run::resume_parked(NodeCore& node) {
+    node.queued = false;
     node.phase = Phase::body;
     ++slots_;
     boundary_known_ = false;
@@ -123,11 +124,11 @@ inline bool Run::runs_code(const NodeCore& node) const noexcept {
 }
 
 inline void Run::begin(NodeCore& node) {
-    node.queued = false;
     if (node.phase == Phase::parked) {
         resume_parked(node);
         return;
     }
+    node.queued = false;
     if (node.state != NodeState::ready || node.phase != Phase::idle) return;  // an edge was added
     if (!runs_code(node)) {
         begin_in_vain(node);

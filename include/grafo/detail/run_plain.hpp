@@ -62,15 +62,16 @@ inline void Run::deliver_all(NodeCore& node) {
     settling_ = nullptr;
 }
 
+// The next node if nothing about it or the run is special: to be started, or to go on after a
+// chunk.
 [[gnu::always_inline]] inline NodeCore* Run::next_plain() noexcept {
     if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 ||
         slots_ >= options_.max_concurrency) {
         return nullptr;
     }
     NodeCore* node = ready_.plain_front();
-    if (node == nullptr || node->NodeSpecials::any() || node->state != NodeState::ready) {
-        return nullptr;
-    }
+    if (node == nullptr || node->NodeSpecials::any()) return nullptr;
+    if (node->state != NodeState::ready && node->phase != Phase::parked) return nullptr;
     ready_.pop_plain();
     return node;
 }
@@ -107,6 +108,7 @@ inline void Run::deliver_all(NodeCore& node) {
 }
 
 [[gnu::always_inline]] inline void Run::run_plain(NodeCore& node) {
+    if (node.phase == Phase::parked) return resume_parked(node);
     NodeLap lap;
     lap.state = NodeState::running;
     lap.phase = Phase::body;

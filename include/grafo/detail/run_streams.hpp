@@ -17,9 +17,9 @@ inline Event Run::take_event() {
     if (record.kind == EventKind::chunk) {
         held_by_ = &node;
         held_ = record.chunk();
-        Event event(record.kind, node, record.attempt, held_.item);
+        const unsigned attempt = record.attempt;
         events_.pop();
-        return event;
+        return Event(EventKind::chunk, node, attempt, held_.item);
     }
     Event event(record.kind, node, record.attempt);
     if (record.kind == EventKind::failed) {
