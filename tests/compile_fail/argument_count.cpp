@@ -1,11 +1,10 @@
 // A node takes one name for each parameter of its callable.
-// EXPECT: a node takes one name for each parameter of its callable, in their order: the counts
-// differ EXPECT: a node takes one name for each parameter of its callable, in their order: the
-// counts differ EXPECT: a node takes one name for each parameter of its callable, in their order:
-// the counts differ EXPECT: a node takes one name for each parameter of its callable, in their
-// order: the counts differ EXPECT: a node takes one name for each parameter of its callable, in
-// their order: the counts differ EXPECT: a node takes one name for each parameter of its callable,
-// in their order: the counts differ
+// EXPECT: a node takes one name for each parameter of its callable, in their order: the counts differ
+// EXPECT: a node takes one name for each parameter of its callable, in their order: the counts differ
+// EXPECT: a node takes one name for each parameter of its callable, in their order: the counts differ
+// EXPECT: a node takes one name for each parameter of its callable, in their order: the counts differ
+// EXPECT: a node takes one name for each parameter of its callable, in their order: the counts differ
+// EXPECT: a node takes one name for each parameter of its callable, in their order: the counts differ
 #include <grafo/grafo.hpp>
 using namespace grafo;
 using namespace grafo::literals;

@@ -1,11 +1,13 @@
 // What a pool can run, and what may outlive the coroutine that gave it.
 // EXPECT: grafo: offload runs a function that takes nothing or a const StopFlag&
-// EXPECT: grafo: offload runs a plain function: a coroutine would begin on the loop's thread, not
-// on the pool's EXPECT: grafo: nodes are made on the loop's thread, not on a pool's EXPECT: grafo:
-// offload moves its function to where a pool can call it EXPECT: grafo: offload moves its function
-// to where a pool can call it EXPECT: grafo: offload_detached takes only what it owns EXPECT:
-// grafo: offload_detached gives a value EXPECT: grafo: a pool is what post(pool, f),
-// pool.enqueue(f) or pool(f) accepts FLAGS: -Wno-unused-result
+// EXPECT: grafo: offload runs a plain function: a coroutine would begin on the loop's thread, not on the pool's
+// EXPECT: grafo: nodes are made on the loop's thread, not on a pool's
+// EXPECT: grafo: offload moves its function to where a pool can call it
+// EXPECT: grafo: offload moves its function to where a pool can call it
+// EXPECT: grafo: offload_detached takes only what it owns
+// EXPECT: grafo: offload_detached gives a value
+// EXPECT: grafo: a pool is what post(pool, f), pool.enqueue(f) or pool(f) accepts
+// FLAGS: -Wno-unused-result
 #include <functional>
 #include <memory>
 #include <utility>
