@@ -1,17 +1,25 @@
 #pragma once
 #include <exception>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <grafo/detail/shared.hpp>
+
 namespace grafo {
 
 class AnyNode;
+
 namespace detail {
-struct NodeFailure;
-struct RunFailure;
+// What the copies of a NodeError share; see NodeFailure.
+struct FailureData : SharedByThreads {
+    FailureData(std::vector<std::string> ids, unsigned count)
+        : path(std::move(ids)), attempts(count) {}
+    virtual ~FailureData() = default;
+    std::vector<std::string> path;
+    unsigned attempts;
+};
 }  // namespace detail
 
 /// The base of every error of the library; the message names the node, what was wrong and what was
@@ -89,35 +97,40 @@ public:
     /// The node that failed.
     [[nodiscard]] AnyNode node() const;
     /// The ids from a root down to the node: the path on which it became ready last.
-    [[nodiscard]] const std::vector<std::string>& path() const noexcept;
+    [[nodiscard]] const std::vector<std::string>& path() const noexcept { return failure_->path; }
     /// How often the body was tried; 0 if it failed before its body was called.
-    [[nodiscard]] unsigned attempts() const noexcept;
+    [[nodiscard]] unsigned attempts() const noexcept { return failure_->attempts; }
     /// What the node threw.
     [[nodiscard]] std::exception_ptr cause() const noexcept { return nested_ptr(); }
 
     // Made by the library, inside the handler of the cause.
-    NodeError(const std::string& what, std::shared_ptr<const detail::NodeFailure> failure)
+    NodeError(const std::string& what, detail::Shared<const detail::FailureData> failure)
         : Error(what), failure_(std::move(failure)) {}
 
 private:
-    std::shared_ptr<const detail::NodeFailure> failure_;
+    detail::Shared<const detail::FailureData> failure_;
 };
+
+namespace detail {
+struct NodeErrors final : SharedByThreads {
+    std::vector<NodeError> list;
+};
+}  // namespace detail
 
 /// A run in which nodes failed, or that was stopped. Copies share their content.
 class RunError : public Error {
 public:
     /// The failures, in the order they happened; empty if the run was only stopped.
-    [[nodiscard]] const std::vector<NodeError>& errors() const noexcept { return *errors_; }
+    [[nodiscard]] const std::vector<NodeError>& errors() const noexcept { return errors_->list; }
     /// True if `stop()` ended the run.
     [[nodiscard]] bool stopped() const noexcept { return stopped_; }
 
     // Made by the library.
-    RunError(const std::string& what, std::shared_ptr<const std::vector<NodeError>> errors,
-             bool stopped)
+    RunError(const std::string& what, detail::Shared<detail::NodeErrors> errors, bool stopped)
         : Error(what), errors_(std::move(errors)), stopped_(stopped) {}
 
 private:
-    std::shared_ptr<const std::vector<NodeError>> errors_;
+    detail::Shared<detail::NodeErrors> errors_;
     bool stopped_;
 };
 

@@ -1,12 +1,12 @@
 #pragma once
 #include <chrono>
 #include <cstddef>
-#include <memory>
 #include <optional>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include <grafo/detail/owned.hpp>
 #include <grafo/node.hpp>
 
 namespace grafo {
@@ -100,7 +100,7 @@ public:
     // Made by the run.
     Event(EventKind kind, detail::NodeCore& core, unsigned attempt, void* item = nullptr) noexcept
         : kind_(kind), attempt_(attempt), core_(&core), item_(item) {}
-    void set_error(std::shared_ptr<const NodeError> error,
+    void set_error(detail::Owned<NodeError> error,
                    std::chrono::nanoseconds delay = std::chrono::nanoseconds(0)) noexcept {
         error_ = std::move(error);
         delay_ = delay;
@@ -112,7 +112,7 @@ private:
     detail::NodeCore* core_;
     void* item_ = nullptr;
     std::chrono::nanoseconds delay_{};
-    std::shared_ptr<const NodeError> error_;
+    detail::Owned<NodeError> error_;
 };
 
 }  // namespace grafo

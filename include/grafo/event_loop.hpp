@@ -2,7 +2,6 @@
 #include <chrono>
 #include <coroutine>
 #include <exception>
-#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -10,6 +9,8 @@
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/detached.hpp>
 #include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/owned.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/detail/timer_heap.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/reactor.hpp>
@@ -99,7 +100,7 @@ private:
 
     EventLoop(Reactor* reactor, bool is_virtual)
         : reactor_(reactor != nullptr ? reactor : &own_reactor_),
-          mailbox_(std::make_shared<detail::Mailbox>(*reactor_)),
+          mailbox_(new detail::Mailbox(*reactor_)),
           virtual_(is_virtual) {}
 
     // Makes this the loop that runs on this thread.
@@ -156,7 +157,7 @@ private:
         Posted(EventLoop& l, G&& g)
             : Mail(&Posted::call, &Posted::drop), loop(l), fn(std::forward<G>(g)) {}
         static void call(Mail& mail) {
-            const std::unique_ptr<Posted> self(&static_cast<Posted&>(mail));
+            const detail::Owned<Posted> self(&static_cast<Posted&>(mail));
             self->loop.enter(nullptr);
             try {
                 self->fn();
@@ -298,7 +299,7 @@ private:
 
     detail::ConditionReactor own_reactor_;
     Reactor* reactor_;
-    std::shared_ptr<detail::Mailbox> mailbox_;
+    detail::Shared<detail::Mailbox> mailbox_;
     detail::TimerHeap timers_;
     detail::LinkList<detail::Registered> spawned_;
     detail::Detached* root_ = nullptr;
@@ -321,9 +322,7 @@ namespace detail {
 struct LoopAccess {
     static TimerHeap& timers(EventLoop& loop) noexcept { return loop.timers_; }
     static LoopCore& core(EventLoop& loop) noexcept { return loop; }
-    static const std::shared_ptr<Mailbox>& mailbox(EventLoop& loop) noexcept {
-        return loop.mailbox_;
-    }
+    static const Shared<Mailbox>& mailbox(EventLoop& loop) noexcept { return loop.mailbox_; }
     // One task to its end; what it started goes on in the next step.
     template <class T>
     static T step(EventLoop& loop, Task<T> task) {

@@ -3,7 +3,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -13,6 +12,7 @@
 #include <grafo/arguments.hpp>
 #include <grafo/detail/construct.hpp>
 #include <grafo/detail/inspect.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/typed_wiring.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/node_context.hpp>
@@ -128,7 +128,7 @@ public:
     Derived retry(unsigned attempts) const { return retry(RetryPolicy(attempts)); }
     /// The same, with pauses and a choice of errors.
     Derived retry(RetryPolicy policy) const {
-        return set([&](Extras& extras) { extras.retry.emplace(std::move(policy)); });
+        return set([&](Extras& extras) { extras.retry.reset(new RetryPolicy(std::move(policy))); });
     }
     /// Each attempt holds `weight` of the semaphore, which other nodes, runs and tasks of the loop
     /// may share: it waits its turn without a place under `max_concurrency`. A semaphore given
@@ -248,7 +248,7 @@ private:
                       "grafo: a callback takes nothing or the node, and gives nothing, a Task<> or "
                       "another awaitable");
         return set([&](Extras& extras) {
-            (extras.*list).push_back(std::make_unique<Call>(std::forward<F>(callback)));
+            (extras.*list).push_back(Owned<Callback>(new Call(std::forward<F>(callback))));
         });
     }
 };
@@ -410,23 +410,19 @@ inline unsigned NodeContext::attempt() const noexcept {
 }
 
 namespace detail {
-struct NodeFailure {
+struct NodeFailure final : FailureData {
     NodeFailure(const AnyNode& owned, NodeCore& failed, std::vector<std::string> ids,
                 unsigned count)
-        : node(owned), weak(failed), path(std::move(ids)), attempts(count) {}
+        : FailureData(std::move(ids), count), node(owned), weak(failed) {}
     AnyNode node;  // empty where the graph itself keeps the error
     WeakNode weak;
-    std::vector<std::string> path;
-    unsigned attempts;
 };
 }  // namespace detail
 
 inline AnyNode NodeError::node() const {
-    detail::NodeCore* node = failure_->weak.get();
+    detail::NodeCore* node = static_cast<const detail::NodeFailure&>(*failure_).weak.get();
     return node != nullptr ? AnyNode(*node) : AnyNode();
 }
-inline const std::vector<std::string>& NodeError::path() const noexcept { return failure_->path; }
-inline unsigned NodeError::attempts() const noexcept { return failure_->attempts; }
 
 }  // namespace grafo
 

@@ -18,6 +18,7 @@
 #include <grafo/detail/mailbox.hpp>
 #include <grafo/detail/pool_capture.hpp>
 #include <grafo/detail/result.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event_loop.hpp>
 
@@ -178,7 +179,7 @@ private:
         }
 
     private:
-        std::shared_ptr<Mailbox> mailbox_;
+        Shared<Mailbox> mailbox_;
         std::atomic<PoolWork*> work_;
     };
 
@@ -416,9 +417,9 @@ private:
         LoopCore::current->holds += change;
     }
 
-    std::shared_ptr<Mailbox> mailbox_;  // of the loop
-    Waiter* waiter_ = nullptr;          // while fn is out and somebody waits for it
-    bool counted_ = false;              // keeps the loop waiting, and a virtual clock still
+    Shared<Mailbox> mailbox_;   // of the loop
+    Waiter* waiter_ = nullptr;  // while fn is out and somebody waits for it
+    bool counted_ = false;      // keeps the loop waiting, and a virtual clock still
     std::atomic<int> owners_{1};
 };
 

@@ -2,11 +2,11 @@
 #include <chrono>
 #include <coroutine>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <utility>
 
 #include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/detail/timer_heap.hpp>
 #include <grafo/detail/wait_room.hpp>
 #include <grafo/errors.hpp>
@@ -23,8 +23,8 @@ struct RateQueueLink : Link {};
 // timers or ready list.
 struct RateWaiter : Timer, RateQueueLink {
     using Timer::Timer;
-    std::shared_ptr<Mailbox> home;  // of its loop
-    bool called = false;            // its time is set, has come, or never comes
+    Shared<Mailbox> home;  // of its loop
+    bool called = false;   // its time is set, has come, or never comes
 };
 
 class RateLimiterState final : public WaitRoom {
@@ -146,7 +146,7 @@ class RateLimiter {
 public:
     class Awaiter : detail::RateWaiter {
     public:
-        explicit Awaiter(std::shared_ptr<State> state) noexcept
+        explicit Awaiter(detail::Shared<State> state) noexcept
             : RateWaiter(&Awaiter::on_ask), state_(std::move(state)) {}
         ~Awaiter() { state_->leave(*this); }
 
@@ -181,19 +181,19 @@ public:
             return true;
         }
 
-        std::shared_ptr<State> state_;
+        detail::Shared<State> state_;
     };
 
     /// What `acquire` gives: to be awaited, once or several times. Copyable.
     class [[nodiscard("an acquire does nothing until it is awaited")]] Acquire {
     public:
-        explicit Acquire(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+        explicit Acquire(detail::Shared<State> state) noexcept : state_(std::move(state)) {}
         Awaiter operator co_await() const noexcept { return Awaiter(state_); }
 
         using grafo_awaitable = void;
 
     private:
-        std::shared_ptr<State> state_;
+        detail::Shared<State> state_;
     };
 
     /// A limiter that has granted nothing yet. `per` is rounded up to nanoseconds; `max()` and
@@ -201,7 +201,7 @@ public:
     /// allocation.
     template <class Rep, class Period>
     explicit RateLimiter(std::size_t count, const std::chrono::duration<Rep, Period>& per)
-        : state_(std::make_shared<State>(count, detail::to_nanoseconds(per))) {
+        : state_(new State(count, detail::to_nanoseconds(per))) {
         if (count == 0) throw Error("a RateLimiter needs a count of 1 or more, not 0");
         if (!(per > std::chrono::duration<Rep, Period>::zero())) {
             throw Error("a RateLimiter needs a duration above zero, not " +
@@ -234,7 +234,7 @@ public:
 private:
     friend struct detail::LimitAccess;
 
-    std::shared_ptr<State> state_;
+    detail::Shared<State> state_;
 };
 
 }  // namespace grafo

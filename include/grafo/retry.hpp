@@ -3,11 +3,11 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <type_traits>
 #include <utility>
 
+#include <grafo/detail/shared.hpp>
 #include <grafo/detail/signature.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/sleep.hpp>
@@ -17,7 +17,7 @@ namespace grafo {
 namespace detail {
 
 // Is it worth another attempt after that error?
-class RetryPredicate {
+class RetryPredicate : public SharedByThreads {
 public:
     virtual ~RetryPredicate() = default;
     virtual bool wants(const std::exception_ptr& error) = 0;
@@ -66,7 +66,7 @@ inline constexpr bool is_retry_parameter<TypeList<P>> =
     (std::is_lvalue_reference_v<P> && std::is_const_v<std::remove_reference_t<P>>);
 
 template <class F>
-std::shared_ptr<RetryPredicate> make_retry_predicate(F&& fn) {
+Shared<RetryPredicate> make_retry_predicate(F&& fn) {
     using Fn = std::decay_t<F>;
     static_assert(Signature<Fn>::visible,
                   "grafo: RetryPolicy::when needs a function whose parameter can be seen, and that "
@@ -83,7 +83,7 @@ std::shared_ptr<RetryPredicate> make_retry_predicate(F&& fn) {
         static_assert(answers, "grafo: RetryPolicy::when needs a function that gives a bool");
         if constexpr (accepted && answers) {
             using Predicate = TypedRetryPredicate<Fn, type_at_t<0, Parameters>>;
-            return std::make_shared<Predicate>(std::forward<F>(fn));
+            return Shared<RetryPredicate>(new Predicate(std::forward<F>(fn)));
         }
     }
     return nullptr;
@@ -255,7 +255,7 @@ private:
     Nanoseconds first_delay_{0};
     Nanoseconds cap_ = Nanoseconds::max();
     std::uint64_t seed_ = 0;
-    std::shared_ptr<detail::RetryPredicate> predicate_;
+    detail::Shared<detail::RetryPredicate> predicate_;
 };
 
 }  // namespace grafo

@@ -1,11 +1,11 @@
 #pragma once
 #include <chrono>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/node.hpp>
 
 namespace grafo {
@@ -14,7 +14,7 @@ namespace detail {
 
 // What a run leaves behind. Its pins keep the nodes alive, or its handles once something was cut
 // off one of their graphs.
-struct ReportData final : PinHolder {
+struct ReportData final : PinHolder, SharedByThreads {
     ReportData() = default;
     ReportData(const ReportData&) = delete;
     ReportData& operator=(const ReportData&) = delete;
@@ -56,7 +56,7 @@ struct ReportData final : PinHolder {
     FlatList<NodeCore*> failed;
     FlatList<NodeCore*> skipped;
     FlatList<NodeCore*> cancelled;
-    std::shared_ptr<std::vector<NodeError>> errors = std::make_shared<std::vector<NodeError>>();
+    Shared<NodeErrors> errors{new NodeErrors};
     std::chrono::nanoseconds elapsed{};
     bool stopped = false;
 };
@@ -67,10 +67,12 @@ struct ReportData final : PinHolder {
 class RunReport {
 public:
     /// An empty report, of no run: `ok()`.
-    RunReport() : data_(std::make_shared<detail::ReportData>()) {}
+    RunReport() : data_(new detail::ReportData) {}
 
     /// True if no node failed and the run was not stopped.
-    [[nodiscard]] bool ok() const noexcept { return data_->errors->empty() && !data_->stopped; }
+    [[nodiscard]] bool ok() const noexcept {
+        return data_->errors->list.empty() && !data_->stopped;
+    }
     /// True if `stop()` ended the run.
     [[nodiscard]] bool stopped() const noexcept { return data_->stopped; }
     /// The nodes that completed, in the order it happened.
@@ -82,7 +84,9 @@ public:
     /// The nodes that were stopped, or not started because of a stop, in the order it happened.
     [[nodiscard]] std::vector<AnyNode> cancelled() const { return nodes(data_->cancelled); }
     /// The failures, in the order they happened.
-    [[nodiscard]] const std::vector<NodeError>& errors() const noexcept { return *data_->errors; }
+    [[nodiscard]] const std::vector<NodeError>& errors() const noexcept {
+        return data_->errors->list;
+    }
     /// From the run's start to its end, by the loop's clock.
     [[nodiscard]] std::chrono::nanoseconds elapsed() const noexcept { return data_->elapsed; }
 
@@ -90,24 +94,24 @@ public:
     void throw_if_failed() const {
         if (ok()) return;
         std::string what = "run " + detail::in_quotes(data_->name);
-        if (data_->errors->empty()) {
+        if (data_->errors->list.empty()) {
             what += " was stopped";
         } else {
             what += data_->stopped ? " was stopped, and " : ": ";
-            what += data_->errors->size() == 1
+            what += data_->errors->list.size() == 1
                         ? std::string("a node failed")
-                        : std::to_string(data_->errors->size()) + " nodes failed";
-            for (std::size_t i = 0; i < data_->errors->size() && i < 3; ++i) {
+                        : std::to_string(data_->errors->list.size()) + " nodes failed";
+            for (std::size_t i = 0; i < data_->errors->list.size() && i < 3; ++i) {
                 what += (i == 0 ? ": " : "; ");
-                what += (*data_->errors)[i].what();
+                what += data_->errors->list[i].what();
             }
-            if (data_->errors->size() > 3) what += "; …";
+            if (data_->errors->list.size() > 3) what += "; …";
         }
         throw RunError(what, data_->errors, data_->stopped);
     }
 
     // Made by the run.
-    explicit RunReport(std::shared_ptr<detail::ReportData> data) : data_(std::move(data)) {}
+    explicit RunReport(detail::Shared<detail::ReportData> data) : data_(std::move(data)) {}
 
 private:
     static std::vector<AnyNode> nodes(const detail::FlatList<detail::NodeCore*>& cores) {
@@ -117,7 +121,7 @@ private:
         return result;
     }
 
-    std::shared_ptr<detail::ReportData> data_;
+    detail::Shared<detail::ReportData> data_;
 };
 
 }  // namespace grafo

@@ -1,10 +1,10 @@
 #pragma once
 #include <coroutine>
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <utility>
 
+#include <grafo/detail/shared.hpp>
 #include <grafo/detail/wait_room.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event_loop.hpp>
@@ -19,7 +19,7 @@ struct SemaphoreWaiter : Waiter {
     SemaphoreWaiter(Control c, std::size_t w) noexcept : Waiter(c), weight(w) {}
 
     std::size_t weight;
-    std::shared_ptr<Mailbox> home;  // of its loop
+    Shared<Mailbox> home;  // of its loop
     Place place = Place::outside;
 };
 
@@ -123,22 +123,22 @@ public:
         /// Returns what was acquired now; the guard is empty then. Those whose turn it is become
         /// ready in their loop: nobody is resumed in here.
         void release() noexcept {
-            const std::shared_ptr<State> state = std::exchange(state_, nullptr);
+            const detail::Shared<State> state = std::exchange(state_, nullptr);
             if (state != nullptr) state->give_back(std::exchange(weight_, 0));
         }
 
     private:
         friend class Semaphore;
-        Guard(std::shared_ptr<State> state, std::size_t weight) noexcept
+        Guard(detail::Shared<State> state, std::size_t weight) noexcept
             : state_(std::move(state)), weight_(weight) {}
 
-        std::shared_ptr<State> state_;
+        detail::Shared<State> state_;
         std::size_t weight_ = 0;
     };
 
     class Awaiter : detail::SemaphoreWaiter {
     public:
-        Awaiter(std::shared_ptr<State> state, std::size_t amount) noexcept
+        Awaiter(detail::Shared<State> state, std::size_t amount) noexcept
             : SemaphoreWaiter(&Awaiter::on_ask, amount), state_(std::move(state)) {}
         ~Awaiter() {
             if (state_ != nullptr) state_->leave(*this);
@@ -178,25 +178,25 @@ public:
             return true;
         }
 
-        std::shared_ptr<State> state_;
+        detail::Shared<State> state_;
     };
 
     /// What `acquire` gives: to be awaited, once or several times. Copyable.
     class [[nodiscard("an acquire does nothing until it is awaited")]] Acquire {
     public:
-        Acquire(std::shared_ptr<State> state, std::size_t weight) noexcept
+        Acquire(detail::Shared<State> state, std::size_t weight) noexcept
             : state_(std::move(state)), weight_(weight) {}
         Awaiter operator co_await() const noexcept { return Awaiter(state_, weight_); }
 
         using grafo_awaitable = void;
 
     private:
-        std::shared_ptr<State> state_;
+        detail::Shared<State> state_;
         std::size_t weight_;
     };
 
     /// A semaphore of which `capacity` is available; throws `Error` if that is 0. One allocation.
-    explicit Semaphore(std::size_t capacity) : state_(std::make_shared<State>(capacity)) {
+    explicit Semaphore(std::size_t capacity) : state_(new State(capacity)) {
         if (capacity == 0) throw Error("a Semaphore needs a capacity of 1 or more, not 0");
     }
     // No moves: a handle is never empty.
@@ -243,7 +243,7 @@ private:
         return weight;
     }
 
-    std::shared_ptr<State> state_;
+    detail::Shared<State> state_;
 };
 
 }  // namespace grafo

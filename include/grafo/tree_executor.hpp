@@ -2,7 +2,6 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -12,6 +11,7 @@
 #include <grafo/arguments.hpp>
 #include <grafo/async_generator.hpp>
 #include <grafo/detail/executor_state.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/event.hpp>
 #include <grafo/observer.hpp>
 #include <grafo/run_report.hpp>
@@ -39,7 +39,7 @@ public:
     /// From a name, which reports and errors carry, and the nodes. Throws `Error` if there are
     /// none, or an empty handle among them.
     TreeExecutor(std::string_view name, NodeList nodes)
-        : state_(std::make_shared<detail::ExecutorState>(std::string(name), std::move(nodes))) {}
+        : state_(new detail::ExecutorState(std::string(name), std::move(nodes))) {}
     TreeExecutor(TreeExecutor&&) noexcept = default;
     TreeExecutor& operator=(TreeExecutor&&) noexcept = default;
     ~TreeExecutor() = default;
@@ -98,7 +98,8 @@ public:
     /// For tests: the nodes that are ready start in an order drawn from the seed, the same for the
     /// same seed, instead of the order in which they became ready. Priorities still hold.
     TreeExecutor& shuffle(std::uint64_t seed) & noexcept {
-        state_->options.shuffle = seed;
+        state_->options.shuffled = true;
+        state_->options.seed = seed;
         return *this;
     }
     TreeExecutor&& shuffle(std::uint64_t seed) && noexcept { return std::move(shuffle(seed)); }
@@ -118,7 +119,7 @@ public:
     /// Of all nodes of a run those without children, in the order they are found. Linear.
     [[nodiscard]] std::vector<AnyNode> leaves() const { return state_->leaves(); }
     /// The failures of the last run, or so far of the one that is on.
-    [[nodiscard]] std::vector<NodeError> errors() const { return *state_->report->errors; }
+    [[nodiscard]] std::vector<NodeError> errors() const { return state_->report->errors->list; }
     /// What became of the last run; empty before the first has begun.
     [[nodiscard]] RunReport report() const { return RunReport(state_->report); }
 
@@ -129,7 +130,7 @@ public:
     }
 
 private:
-    std::shared_ptr<detail::ExecutorState> state_;
+    detail::Shared<detail::ExecutorState> state_;
 };
 
 }  // namespace grafo

@@ -8,6 +8,8 @@
 #include <utility>
 
 #include <grafo/detail/extras.hpp>
+#include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/graph.hpp>
 #include <grafo/detail/node_core.hpp>
 #include <grafo/detail/rate_turn.hpp>
 #include <grafo/detail/slots.hpp>
@@ -62,7 +64,7 @@ private:
     static void fire(Job& job) { static_cast<NodeTimer&>(job).expire(); }
     void expire() noexcept {
         // After the timeout of an attempt that could be followed by another, the total one counts.
-        const bool overrides = what_ == TimedOut::total && node_.extras->retry;
+        const bool overrides = what_ == TimedOut::total && node_.extras->retry != nullptr;
         if (node_.timed_out == TimedOut::no || overrides) node_.timed_out = what_;
         node_.cancel();
     }
@@ -256,7 +258,7 @@ inline Task<> drive_node(NodeCore& node) {
     NodeTimer total(node, TimedOut::total, extras.total_timeout);
     total.start();
     co_await run_callbacks(node, extras.on_before_run);
-    if (extras.retry) {
+    if (extras.retry != nullptr) {
         co_await run_attempts(node, extras, held);
     } else {
         co_await run_attempt(node, extras);

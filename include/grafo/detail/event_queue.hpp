@@ -1,19 +1,19 @@
 #pragma once
 #include <chrono>
 #include <cstddef>
-#include <memory>
 #include <utility>
 
 #include <grafo/detail/chunk_copy.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/event.hpp>
 
 namespace grafo::detail {
 
 // What the event `retrying` tells.
 struct Retrying {
-    std::shared_ptr<const NodeError> error;
+    Owned<NodeError> error;
     std::chrono::nanoseconds delay;
 };
 

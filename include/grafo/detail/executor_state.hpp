@@ -1,12 +1,12 @@
 #pragma once
 #include <atomic>
 #include <coroutine>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <grafo/async_generator.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/plan.hpp>
 #include <grafo/detail/run.hpp>
 #include <grafo/detail/run_again.hpp>
@@ -16,19 +16,20 @@
 #include <grafo/detail/run_plain.hpp>
 #include <grafo/detail/run_streams.hpp>
 #include <grafo/detail/run_wiring.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/run_report.hpp>
 #include <grafo/task.hpp>
 
 namespace grafo::detail {
 
 // How `stop()` reaches a run from any thread.
-class RunControl : public Mail, public std::enable_shared_from_this<RunControl> {
+class RunControl : public Mail, public SharedByThreads {
 public:
     RunControl() : Mail(&RunControl::on_mail, &RunControl::on_lost) {}
 
     // Any thread.
     void stop() {
-        std::shared_ptr<Mailbox> mailbox;
+        Shared<Mailbox> mailbox;
         {
             const LockGuard lock(mutex_);
             stop_requested_ = true;
@@ -40,12 +41,12 @@ public:
             return;
         }
         if (posted_.exchange(true)) return;
-        keep_ = shared_from_this();
+        keep_ = Shared<RunControl>(this);
         mailbox->post(*this);
     }
 
     // The loop's thread. True if the run must start nothing.
-    bool begin(Run& run, const std::shared_ptr<Mailbox>& mailbox) {
+    bool begin(Run& run, const Shared<Mailbox>& mailbox) {
         const LockGuard lock(mutex_);
         run_ = &run;
         mailbox_ = mailbox;
@@ -60,24 +61,24 @@ public:
 private:
     static void on_mail(Mail& mail) {
         auto& control = static_cast<RunControl&>(mail);
-        const std::shared_ptr<RunControl> keep = std::move(control.keep_);
+        const Shared<RunControl> keep = std::move(control.keep_);
         control.posted_.store(false);
         if (control.run_ != nullptr) control.run_->stop();
     }
     static void on_lost(Mail& mail) {
-        const std::shared_ptr<RunControl> keep = std::move(static_cast<RunControl&>(mail).keep_);
+        const Shared<RunControl> keep = std::move(static_cast<RunControl&>(mail).keep_);
     }
 
     Mutex mutex_;
     bool stop_requested_ = false;
-    std::shared_ptr<Mailbox> mailbox_;
+    Shared<Mailbox> mailbox_;
     Run* run_ = nullptr;  // the loop's thread only
     std::atomic<bool> posted_{false};
-    std::shared_ptr<RunControl> keep_;
+    Shared<RunControl> keep_;
 };
 
 // What an executor shares with its runs.
-class ExecutorState : public std::enable_shared_from_this<ExecutorState> {
+class ExecutorState : public SharedByThreads {
 public:
     ExecutorState(std::string name, NodeList nodes) : given_(std::move(nodes)) {
         options.name = std::move(name);
@@ -94,7 +95,7 @@ public:
     // A run that was asked for, and may be stopped from then on.
     class Ticket {
     public:
-        Ticket(std::shared_ptr<ExecutorState> state, std::shared_ptr<RunControl> control)
+        Ticket(Shared<ExecutorState> state, Shared<RunControl> control)
             : state_(std::move(state)), control_(std::move(control)) {}
         Ticket(Ticket&&) noexcept = default;
         Ticket& operator=(Ticket&&) = delete;
@@ -106,18 +107,18 @@ public:
         [[nodiscard]] RunControl& control() const noexcept { return *control_; }
 
     private:
-        std::shared_ptr<ExecutorState> state_;
-        std::shared_ptr<RunControl> control_;
+        Shared<ExecutorState> state_;
+        Shared<RunControl> control_;
     };
 
     Ticket open_run() {
-        auto control = std::make_shared<RunControl>();
+        Shared<RunControl> control(new RunControl);
         const LockGuard lock(mutex_);
         controls_.push_back(control);
-        return Ticket(shared_from_this(), std::move(control));
+        return Ticket(Shared<ExecutorState>(this), std::move(control));
     }
     void stop() {
-        FlatList<std::shared_ptr<RunControl>> controls;
+        FlatList<Shared<RunControl>> controls;
         {
             const LockGuard lock(mutex_);
             controls = controls_;
@@ -187,7 +188,7 @@ public:
     RunOptions options;
     std::string description;
     std::size_t runs = 0;  // that are on
-    std::shared_ptr<ReportData> report = std::make_shared<ReportData>();
+    Shared<ReportData> report{new ReportData};
 
 private:
     void close_run(const RunControl& closed) {
@@ -200,7 +201,7 @@ private:
     NodeList given_;
     Plan plan_;
     Mutex mutex_;
-    FlatList<std::shared_ptr<RunControl>> controls_;
+    FlatList<Shared<RunControl>> controls_;
 };
 
 // A run in the frame of the coroutine that awaits it.
@@ -211,7 +212,7 @@ public:
         RunOptions options = state.options;
         options.streaming = streaming;
         // Lets go of what only the last report held, before the plan looks at the graph.
-        if (state.runs == 0) state.report = std::make_shared<ReportData>();
+        if (state.runs == 0) state.report = Shared<ReportData>(new ReportData);
         Plan& plan = state.current_plan();
         run_ = new Run(plan, std::move(options));
         state.report = run_->report();
@@ -301,7 +302,7 @@ private:
 
 // The coroutines behind the executor. Static functions with their state by value: the executor may
 // be gone before they start.
-inline Task<RunReport> execute(std::shared_ptr<ExecutorState> state, ExecutorState::Ticket ticket,
+inline Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticket ticket,
                                bool throwing) {
     const RunHolder run(*state, ticket.control(), false);
     RunAwaiter end(*run, false);
@@ -312,8 +313,7 @@ inline Task<RunReport> execute(std::shared_ptr<ExecutorState> state, ExecutorSta
     co_return report;
 }
 
-inline AsyncGenerator<Event> stream(std::shared_ptr<ExecutorState> state,
-                                    ExecutorState::Ticket ticket) {
+inline AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::Ticket ticket) {
     const RunHolder run(*state, ticket.control(), true);
     RunAwaiter next(*run, true);
     for (;;) {

@@ -1,14 +1,13 @@
 #pragma once
 #include <chrono>
 #include <exception>
-#include <memory>
-#include <optional>
 #include <string>
 
 #include <grafo/conditions.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/limits.hpp>
 #include <grafo/detail/node_core.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/retry.hpp>
 
 namespace grafo::detail {
@@ -24,7 +23,7 @@ public:
     virtual Task<> call(NodeCore& node) = 0;
 };
 
-using Callbacks = FlatList<std::unique_ptr<Callback>>;
+using Callbacks = FlatList<Owned<Callback>>;
 
 // Of a producer whose chunks are read in pipes, or copied to let it run ahead.
 struct Stream {
@@ -61,7 +60,7 @@ struct Extras {
     unsigned attempts = 0;
     bool collect = true;
     Trigger trigger = Trigger::all_completed;
-    std::optional<RetryPolicy> retry;
+    Owned<RetryPolicy> retry;
     Limits limits;
     int priority = 0;
     unsigned max_runs = 1000;
@@ -69,7 +68,7 @@ struct Extras {
     std::uint32_t wave = 0;       // what made it run again: all that one run of a node led to
     std::uint32_t next_wave = 0;  // of what this run of the node makes run again
     unsigned without_slot = 0;    // its waits that need no place under max_concurrency
-    std::unique_ptr<Stream> stream;
+    Owned<Stream> stream;
     int queued_at = 0;                  // in ReadyQueue: its priority,
     NodeCore* last_of_level = nullptr;  // of the first of its priority, the last of it
     NodeCore* next_level = nullptr;     // and the first of the next lower one

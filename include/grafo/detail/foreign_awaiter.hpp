@@ -2,13 +2,13 @@
 #include <atomic>
 #include <coroutine>
 #include <exception>
-#include <memory>
 #include <type_traits>
 #include <utility>
 
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/frame_pool.hpp>
 #include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/shared.hpp>
 
 // Awaits of other libraries. Their awaiters get the handle of a small coroutine of ours, which
 // posts to the loop; the loop then resumes the user's coroutine. Such an await can be resumed from
@@ -76,7 +76,7 @@ struct ForeignWait : Waiter, Mail {
 
     private:
         ForeignWait* wait_;
-        std::shared_ptr<Mailbox> mailbox_;
+        Shared<Mailbox> mailbox_;
     };
 
     struct Bridge {

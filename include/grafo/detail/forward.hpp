@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <grafo/detail/node_core.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/signature.hpp>
 
 namespace grafo::detail {
@@ -223,7 +224,7 @@ private:
 template <class Base>
 class GuardedBase : public Base {
 public:
-    GuardedBase(Forward* behind, std::unique_ptr<EdgePredicate> predicate)
+    GuardedBase(Forward* behind, Owned<EdgePredicate> predicate)
         : predicate_(std::move(predicate)), behind_(behind) {
         this->owned_ = true;
         this->evaluated_ = true;
@@ -267,7 +268,7 @@ private:
         co_await std::move(forwarding);
         self.taken = true;
     }
-    std::unique_ptr<EdgePredicate> predicate_;
+    Owned<EdgePredicate> predicate_;
     Forward* behind_;
     bool answer_ = false;
 };

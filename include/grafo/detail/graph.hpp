@@ -1,13 +1,13 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <utility>
 
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/node_core.hpp>
+#include <grafo/detail/owned.hpp>
 
 // Who owns the nodes. Nodes that edges hold together are one *graph*; it lives while any handle to
 // any of its nodes lives, or a run or a report of it (a *pin*). Edges own nothing, so a cycle leaks
@@ -94,7 +94,7 @@ inline void drop_handle(NodeCore& node) noexcept {
 // The graph of a node that may never have been connected. Strong guarantee.
 inline Graph& need_graph(NodeCore& node) {
     if (node.graph == nullptr) {
-        auto graph = std::make_unique<Graph>();
+        Owned<Graph> graph(new Graph);
         graph->nodes.push_back(&node);
         graph->live = node.handles > 0 ? 1 : 0;
         node.place = 0;
@@ -187,7 +187,7 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
         if (met) return;
     }
     Graph& rest = *a.graph;
-    auto part = std::make_unique<Graph>();
+    Owned<Graph> part(new Graph);
     part->nodes.reserve(piece->seen.size());
     for (NodeCore* node : piece->seen) {
         rest.nodes.back()->place = node->place;
@@ -343,7 +343,7 @@ private:
 
 inline Extras& NodeCore::need_extras() {
     if (extras == nullptr) {
-        extras = std::make_unique<Extras>();
+        extras.reset(new Extras);
         has_extras = true;
     }
     return *extras;
@@ -375,7 +375,7 @@ inline Stream* NodeCore::stream() const noexcept {
 
 inline Stream& NodeCore::need_stream() {
     Extras& made = need_extras();
-    if (made.stream == nullptr) made.stream = std::make_unique<Stream>();
+    if (made.stream == nullptr) made.stream.reset(new Stream);
     return *made.stream;
 }
 

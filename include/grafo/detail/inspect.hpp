@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/handle.hpp>
 #include <grafo/detail/wiring.hpp>
 
@@ -116,7 +117,7 @@ inline void update_driver(NodeCore& node) noexcept {
         (extras != nullptr && (!extras->on_before_run.empty() || !extras->on_after_run.empty() ||
                                extras->timeout != std::chrono::nanoseconds::max() ||
                                extras->total_timeout != std::chrono::nanoseconds::max() ||
-                               extras->retry || !extras->limits.empty()));
+                               extras->retry != nullptr || !extras->limits.empty()));
 }
 
 template <class T>

@@ -1,9 +1,9 @@
 #pragma once
 #include <atomic>
-#include <memory>
 #include <utility>
 
 #include <grafo/detail/condition_reactor.hpp>
+#include <grafo/detail/shared.hpp>
 
 namespace grafo::detail {
 
@@ -22,17 +22,15 @@ struct Mail {
 };
 
 // The only thing of a loop that other threads touch; outlives the loop while someone may post.
-class Mailbox {
+class Mailbox : public SharedByThreads {
 public:
     explicit Mailbox(Reactor& reactor) noexcept : reactor_(&reactor) {}
     Mailbox(const Mailbox&) = delete;
     Mailbox& operator=(const Mailbox&) = delete;
 
     // The mailbox of the loop that runs on this thread.
-    static const std::shared_ptr<Mailbox>& current() noexcept { return *current_; }
-    static void set_current(const std::shared_ptr<Mailbox>* mailbox) noexcept {
-        current_ = mailbox;
-    }
+    static const Shared<Mailbox>& current() noexcept { return *current_; }
+    static void set_current(const Shared<Mailbox>* mailbox) noexcept { current_ = mailbox; }
 
     // Any thread.
     void post(Mail& mail) noexcept {
@@ -107,7 +105,7 @@ private:
     std::atomic<bool> filled_{false};
     bool sleeping_ = false;
 
-    static inline constinit thread_local const std::shared_ptr<Mailbox>* current_ = nullptr;
+    static inline constinit thread_local const Shared<Mailbox>* current_ = nullptr;
 };
 
 }  // namespace grafo::detail

@@ -4,14 +4,13 @@
 #include <cstdint>
 #include <cstring>
 #include <exception>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include <grafo/conditions.hpp>
 #include <grafo/detail/context.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/small_vector.hpp>
 #include <grafo/detail/type_id.hpp>
 #include <grafo/task.hpp>
@@ -226,8 +225,8 @@ public:
     // if the type does not fit.
     [[nodiscard]] virtual Forward* erased_forward(std::uint32_t param, TypeId type) const = 0;
     // The same forward behind a predicate; takes both over.
-    [[nodiscard]] virtual Forward* guarded_forward(
-        std::uint32_t param, Forward* forward, std::unique_ptr<EdgePredicate> predicate) const = 0;
+    [[nodiscard]] virtual Forward* guarded_forward(std::uint32_t param, Forward* forward,
+                                                   Owned<EdgePredicate> predicate) const = 0;
     // Binds a value of `type`, moved from; false if the type is not the parameter's.
     virtual bool bind_erased(std::uint32_t param, TypeId type, void* value) = 0;
     // The Slot of the parameter, for those who know its type.
@@ -287,7 +286,7 @@ public:
     class Run* run = nullptr;  // valid while it runs
     SmallVector<OutEdge> out;
     SmallVector<InEdge> in;
-    std::unique_ptr<Extras> extras;
+    Owned<Extras> extras;
     std::chrono::nanoseconds runtime{};
 
     // Touched by wiring and by handles.

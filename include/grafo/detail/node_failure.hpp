@@ -1,10 +1,10 @@
 #pragma once
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <grafo/detail/shared.hpp>
 #include <grafo/node.hpp>
 
 // The errors that speak of a node.
@@ -62,8 +62,8 @@ namespace grafo::detail {
 }
 
 [[nodiscard]] inline NodeError make_node_error(NodeCore& node) {
-    const auto failure =
-        std::make_shared<const NodeFailure>(AnyNode(node), node, path_to(node), node.attempts());
+    const Shared<const FailureData> failure(
+        new NodeFailure(AnyNode(node), node, path_to(node), node.attempts()));
     const std::string name = "node " + in_quotes(node.id);
     std::string cause = exception_text(node.error());
     if (cause.starts_with(name + " ")) cause.replace(0, name.size(), "it");
@@ -84,8 +84,8 @@ namespace grafo::detail {
     } catch (const NodeError& node_error) {
         const AnyNode node = node_error.node();
         if (!node) return error;
-        const auto failure = std::make_shared<const NodeFailure>(
-            AnyNode(), *node.core(), node_error.path(), node_error.attempts());
+        const Shared<const FailureData> failure(
+            new NodeFailure(AnyNode(), *node.core(), node_error.path(), node_error.attempts()));
         try {
             if (node_error.cause() != nullptr) std::rethrow_exception(node_error.cause());
         } catch (...) {

@@ -2,13 +2,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <memory>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 
 #include <grafo/detail/build.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/self_hold.hpp>
 #include <grafo/detail/slot.hpp>
 #include <grafo/node_context.hpp>
@@ -167,9 +167,8 @@ public:
         return erased_forward(param, given, Indices());
     }
 
-    [[nodiscard]] Forward* guarded_forward(
-        std::uint32_t param, Forward* forward,
-        std::unique_ptr<EdgePredicate> predicate) const override {
+    [[nodiscard]] Forward* guarded_forward(std::uint32_t param, Forward* forward,
+                                           Owned<EdgePredicate> predicate) const override {
         return guarded_forward(param, forward, std::move(predicate), Indices());
     }
 
@@ -297,8 +296,7 @@ private:
         return forward;
     }
     template <std::size_t... I>
-    Forward* guarded_forward(std::uint32_t param, Forward* forward,
-                             std::unique_ptr<EdgePredicate> predicate,
+    Forward* guarded_forward(std::uint32_t param, Forward* forward, Owned<EdgePredicate> predicate,
                              std::index_sequence<I...>) const {
         Forward* guarded = nullptr;
         [[maybe_unused]] const auto try_one = [&](std::uint32_t i, const auto& slot) {

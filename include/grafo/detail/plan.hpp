@@ -86,7 +86,7 @@ inline void check_arguments(const NodeCore& node) {
                                   " forwards its chunks to node " + in_quotes(node.id) +
                                   ", but collect(false) keeps none");
     }
-    if (node.extras != nullptr && node.extras->retry) check_retry(node);
+    if (node.extras != nullptr && node.extras->retry != nullptr) check_retry(node);
 }
 
 // Readers of one producer wait for each other: each of them must be able to hold what it needs.

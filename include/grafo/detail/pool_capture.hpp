@@ -39,7 +39,7 @@ public:
         captures.end = end_;
         if (captures.held.size() == held_) return;
         const std::string id = captures.held[held_]->id;
-        captures.held.resize(held_);
+        while (captures.held.size() > held_) captures.held.pop_back();
         report_pool_capture(
             "grafo: a function that is given to a pool holds a handle of node '" + id +
             "': handles belong to the loop's thread; give it what it needs of the node by value\n");

@@ -1,8 +1,8 @@
 #pragma once
 #include <coroutine>
-#include <memory>
 #include <utility>
 
+#include <grafo/detail/shared.hpp>
 #include <grafo/detail/slots.hpp>
 #include <grafo/rate_limiter.hpp>
 
@@ -57,7 +57,7 @@ private:
         return true;
     }
 
-    std::shared_ptr<RateLimiterState> state_;
+    Shared<RateLimiterState> state_;
     SlotRelease& slot_;
     bool taken_ = false;
 };

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 
@@ -18,6 +17,7 @@
 #include <grafo/detail/ready_queue.hpp>
 #include <grafo/detail/rewiring.hpp>
 #include <grafo/detail/run_options.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/event.hpp>
 #include <grafo/observer.hpp>
 #include <grafo/run_report.hpp>
@@ -57,7 +57,7 @@ public:
           plan_id_(plan.id),
           stamp_(next_stamp()),
           observed_(!options_.observers.empty()) {
-        watched_ = observed_ || options_.shuffle;
+        watched_ = observed_ || options_.shuffled;
         keeps_book_ = options_.timing || options_.streaming;
         active_.reserve(16);
         report_->completed.reserve(plan.node_count);
@@ -83,7 +83,7 @@ public:
 
     [[nodiscard]] bool ended() const noexcept { return ended_; }
     [[nodiscard]] bool has_event() const noexcept { return !events_.empty(); }
-    [[nodiscard]] const std::shared_ptr<ReportData>& report() const noexcept { return report_; }
+    [[nodiscard]] const Shared<ReportData>& report() const noexcept { return report_; }
 
     // What the run itself ran into, out of memory say; its nodes were cancelled for it.
     [[nodiscard]] const std::exception_ptr& fatal() const noexcept { return fatal_; }
@@ -443,7 +443,7 @@ private:
 
     void tell(EventKind kind, NodeCore& node) {
         EventRecord record(kind, node);
-        if (kind == EventKind::failed) record.failure = report_->errors->size() - 1;
+        if (kind == EventKind::failed) record.failure = report_->errors->list.size() - 1;
         events_.push(record);
     }
     void record(FlatList<NodeCore*>& list, EventKind kind, NodeCore& node) {
@@ -553,7 +553,7 @@ private:
     std::exception_ptr observer_error_;
     EventLoop::TimePoint started_{};
     EventLoop::TimePoint boundary_{};
-    std::shared_ptr<ReportData> report_ = std::make_shared<ReportData>();
+    Shared<ReportData> report_{new ReportData};
 };
 
 inline void EdgeTask::reap() noexcept { run_.reap(*this); }

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/run.hpp>
 
 // Loops: nodes that have settled and run once more in the same run.
@@ -137,7 +138,8 @@ inline void Run::forget_end(NodeCore& node) noexcept {
          {&report_->completed, &report_->failed, &report_->skipped, &report_->cancelled}) {
         const std::size_t place = list->erase_last(&node);
         if (place != list->npos && list == &report_->failed) {  // each has its error at that place
-            report_->errors->erase(report_->errors->begin() + static_cast<std::ptrdiff_t>(place));
+            auto& errors = report_->errors->list;
+            errors.erase(errors.begin() + static_cast<std::ptrdiff_t>(place));
         }
     }
 }

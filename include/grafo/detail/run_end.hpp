@@ -2,10 +2,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/run.hpp>
 
 // How a run ends, and what happens when its holder is gone before that.

@@ -61,7 +61,7 @@ inline bool Run::work_on() {
         } else if (!line_.empty() && slots_ < options_.max_concurrency) {
             go_on(line_.front());
         } else if (!ready_.empty() && slots_ < options_.max_concurrency) {
-            if (options_.shuffle) ready_.shuffle(*options_.shuffle);
+            if (options_.shuffled) ready_.shuffle(options_.seed);
             begin(*ready_.pop());
         } else {
             if (active_.empty() && ready_.empty() && edge_tasks_.empty()) end();

@@ -2,11 +2,11 @@
 #include <chrono>
 #include <coroutine>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 
 #include <grafo/detail/duration_text.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/run.hpp>
 
 // A node's life in a run: touched, ready, started, ended with a word, settled, passed on.
@@ -328,7 +328,7 @@ inline void Run::fail_with(NodeCore& node, std::exception_ptr error) {
 }
 
 inline void Run::fail(NodeCore& node) {
-    report_->errors->push_back(make_node_error(node));
+    report_->errors->list.push_back(make_node_error(node));
     settle(node, NodeState::failed);
     if (options_.policy == ErrorPolicy::fail_fast && !stopping_) {
         stopping_ = true;
@@ -459,7 +459,7 @@ inline bool Run::transform(NodeCore& parent, NodeCore& child, Forward& forward) 
 }
 
 inline void Run::finish_edge(EdgeTask& finished) {
-    std::unique_ptr<EdgeTask> task(&finished);
+    Owned<EdgeTask> task(&finished);
     task->unlink();
     NodeCore& parent = task->parent;
     const OutEdge edge{&task->child, &task->forward};

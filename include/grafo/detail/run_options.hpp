@@ -1,7 +1,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include <grafo/detail/flat_list.hpp>
@@ -25,7 +24,8 @@ struct RunOptions {
     bool timing = true;
     bool streaming = false;
     FlatList<Observer*> observers;
-    std::optional<std::uint64_t> shuffle;  // the seed of a random order of ready nodes
+    bool shuffled = false;   // the ready nodes start in a random order,
+    std::uint64_t seed = 0;  // drawn from this
 };
 
 }  // namespace detail

@@ -2,10 +2,10 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/run.hpp>
 
 // Chunks and their readers, and those who look on.
@@ -23,7 +23,7 @@ inline Event Run::take_event() {
     }
     Event event(record.kind, node, record.attempt);
     if (record.kind == EventKind::failed) {
-        event.set_error(std::make_shared<const NodeError>((*report_->errors)[record.failure]));
+        event.set_error(Owned<NodeError>(new NodeError(report_->errors->list[record.failure])));
     } else if (record.kind == EventKind::retrying) {
         event.set_error(std::move(record.retrying->error), record.retrying->delay);
     }
@@ -84,7 +84,7 @@ inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
         end->reserve_one();
     }
     if (readers == 0) return let_turn(node);
-    std::unique_ptr<ChunkCopy> copy;
+    Owned<ChunkCopy> copy;
     if (stream.buffer > 0) copy.reset(node.copy_chunk(item));
     const HeldChunk chunk{copy != nullptr ? copy->item() : item, copy.get()};
     if (options_.streaming) {
@@ -175,7 +175,7 @@ inline void stand_in_line(SlotAwaiter& waiter, NodeCore& node) noexcept {
 inline void take_slot_anyway(NodeCore& node) noexcept { node.run->take_slot_anyway(node); }
 
 inline void Run::observe(NodeCore& node, NodeState before, const NodeError* error) {
-    if (error == nullptr && node.state == NodeState::failed) error = &report_->errors->back();
+    if (error == nullptr && node.state == NodeState::failed) error = &report_->errors->list.back();
     unsigned attempt = node.attempts();
     if (node.state == NodeState::running) {  // the one that begins
         attempt = (node.extras != nullptr ? node.extras->attempts : 0) + 1;
@@ -197,11 +197,11 @@ inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
     if (!options_.streaming && !observed_) return;
     boundary_known_ = false;
     node.need_extras().error = without_handle(error);
-    auto told = std::make_shared<const NodeError>(make_node_error(node));
+    Owned<NodeError> told(new NodeError(make_node_error(node)));
     node.extras->error = nullptr;
     if (observed_) observe(node, NodeState::running, told.get());
     if (options_.streaming) {
-        auto retrying = std::make_unique<Retrying>(Retrying{std::move(told), delay});
+        Owned<Retrying> retrying(new Retrying{std::move(told), delay});
         EventRecord record(EventKind::retrying, node);
         record.retrying = retrying.get();
         events_.push(record);

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <utility>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/run.hpp>
 
 // What a run makes of edges and nodes that come and go while it is on.

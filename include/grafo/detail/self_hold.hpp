@@ -4,6 +4,7 @@
 #include <string>
 
 #include <grafo/detail/extras.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/graph.hpp>
 
 // In debug builds: a graph that is kept alive only by handles inside its own callables and bound

@@ -1,12 +1,11 @@
 #pragma once
-#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/pipe.hpp>
 #include <grafo/detail/signature.hpp>
 
@@ -70,8 +69,7 @@ public:
     void bind(V&& value) {
         using D = std::decay_t<V>;
         if constexpr (is_deferred<D, Value>) {
-            deferred_ =
-                std::make_unique<DeferredCall<Value, D>>(std::in_place, std::forward<V>(value));
+            deferred_.reset(new DeferredCall<Value, D>(std::in_place, std::forward<V>(value)));
             value_.reset();
         } else {
             set(std::forward<V>(value));
@@ -128,7 +126,7 @@ private:
     }
 
     std::optional<Value> value_;
-    std::unique_ptr<Deferred<Value>> deferred_;
+    Owned<Deferred<Value>> deferred_;
 };
 
 template <class P>

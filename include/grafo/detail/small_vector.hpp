@@ -1,7 +1,6 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
-#include <memory>
 #include <type_traits>
 #include <utility>
 
@@ -64,7 +63,7 @@ private:
 
     void grow(std::uint32_t capacity) {
         T* grown = new T[capacity];
-        std::copy(begin(), end(), grown);
+        std::memcpy(static_cast<void*>(grown), data(), size_ * sizeof(T));
         if (capacity_ > 1) delete[] heap_;
         heap_ = grown;
         capacity_ = capacity;
@@ -74,8 +73,8 @@ private:
             heap_ = new T[other.size_];
             capacity_ = other.size_;
         }
-        std::copy(other.begin(), other.end(), data());
         size_ = other.size_;
+        std::memcpy(static_cast<void*>(data()), other.data(), size_ * sizeof(T));
     }
 
     std::uint32_t size_ = 0;

@@ -1,6 +1,5 @@
 #pragma once
 #include <cstddef>
-#include <memory>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -9,8 +8,10 @@
 #include <grafo/arguments.hpp>
 #include <grafo/conditions.hpp>
 #include <grafo/detail/build.hpp>
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/inspect.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/wiring.hpp>
 
 namespace grafo {
@@ -171,8 +172,7 @@ template <class T, class C, class Element, class F>
     return nullptr;
 }
 
-using Guard =
-    std::unique_ptr<EdgePredicate>;  // null: the edge is taken whenever the parent completes
+using Guard = Owned<EdgePredicate>;  // null: the edge is taken whenever the parent completes
 
 // The predicate of `when(p)` on an edge from a parent that gives T.
 template <class T, class P>
@@ -189,7 +189,7 @@ template <class T, class P>
         constexpr bool answers = std::is_constructible_v<bool, awaited_t<Result>>;
         static_assert(answers, "grafo: the predicate of when gives a bool, or an awaitable of one");
         if constexpr (answers) {
-            return std::make_unique<EdgePredicateOf<T, P>>(std::move(when.predicate));
+            return Guard(new EdgePredicateOf<T, P>(std::move(when.predicate)));
         }
     }
     return nullptr;

@@ -1,19 +1,20 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <new>
 #include <utility>
 
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/owned.hpp>
+#include <grafo/detail/shared.hpp>
 
 namespace grafo::detail {
 
 // The shared state of a limit: what coroutines wait for, in turn. They may belong to different
 // loops of a thread, of which one at most is running; nobody is woken into another loop than its
 // own.
-class WaitRoom : public std::enable_shared_from_this<WaitRoom> {
+class WaitRoom : public SharedInThread {
 public:
     WaitRoom() noexcept : id_(next_id()) {}
     WaitRoom(const WaitRoom&) = delete;
@@ -22,19 +23,18 @@ public:
     // Unique and increasing; whoever needs several limits takes them in this order.
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
 
+    virtual ~WaitRoom() = default;
     // Lets those in whose turn it is.
     virtual void advance() noexcept = 0;
 
 protected:
-    virtual ~WaitRoom() = default;
-
     // Is it the loop of this mailbox that is running?
-    [[nodiscard]] static bool running(const std::shared_ptr<Mailbox>& home) noexcept {
+    [[nodiscard]] static bool running(const Shared<Mailbox>& home) noexcept {
         return LoopCore::current != nullptr && Mailbox::current() == home;
     }
 
     // Calls `advance` as soon as that loop runs. False if the loop is gone.
-    [[nodiscard]] bool advance_in(const std::shared_ptr<Mailbox>& home) noexcept {
+    [[nodiscard]] bool advance_in(const Shared<Mailbox>& home) noexcept {
         if (letter_ != nullptr && letter_->home == home) return true;
         auto* letter = new (std::nothrow) Letter(*this, home);
         if (letter == nullptr) return true;  // whoever comes or leaves next tries again
@@ -45,22 +45,20 @@ protected:
 
 private:
     struct Letter final : Mail {
-        Letter(WaitRoom& r, std::shared_ptr<Mailbox> h) noexcept
-            : Mail(&Letter::arrive, &Letter::drop),
-              room(r.shared_from_this()),
-              home(std::move(h)) {}
+        Letter(WaitRoom& r, Shared<Mailbox> h) noexcept
+            : Mail(&Letter::arrive, &Letter::drop), room(&r), home(std::move(h)) {}
         static void arrive(Mail& mail) {
-            const std::shared_ptr<WaitRoom> room = open(mail);
+            const Shared<WaitRoom> room = open(mail);
             room->advance();
         }
         static void drop(Mail& mail) { open(mail); }
-        static std::shared_ptr<WaitRoom> open(Mail& mail) noexcept {
-            const std::unique_ptr<Letter> self(&static_cast<Letter&>(mail));
+        static Shared<WaitRoom> open(Mail& mail) noexcept {
+            const Owned<Letter> self(&static_cast<Letter&>(mail));
             if (self->room->letter_ == self.get()) self->room->letter_ = nullptr;
             return std::move(self->room);
         }
-        std::shared_ptr<WaitRoom> room;
-        std::shared_ptr<Mailbox> home;
+        Shared<WaitRoom> room;
+        Shared<Mailbox> home;
     };
 
     static std::uint64_t next_id() noexcept {
