@@ -11,7 +11,9 @@
 
 #include <grafo/arguments.hpp>
 #include <grafo/detail/construct.hpp>
+#include <grafo/detail/driver.hpp>
 #include <grafo/detail/inspect.hpp>
+#include <grafo/detail/limits.hpp>
 #include <grafo/detail/owned.hpp>
 #include <grafo/detail/typed_wiring.hpp>
 #include <grafo/errors.hpp>
@@ -111,12 +113,12 @@ public:
     /// first suspension, `max()` is none.
     template <class Rep, class Period>
     Derived timeout(std::chrono::duration<Rep, Period> d) const {
-        return set([&](Extras& extras) { extras.timeout = to_nanoseconds(d); });
+        return drive([&](Extras& extras) { extras.timeout = to_nanoseconds(d); });
     }
     /// The same for the node as a whole: wall time from its first start.
     template <class Rep, class Period>
     Derived total_timeout(std::chrono::duration<Rep, Period> d) const {
-        return set([&](Extras& extras) { extras.total_timeout = to_nanoseconds(d); });
+        return drive([&](Extras& extras) { extras.total_timeout = to_nanoseconds(d); });
     }
     /// Tries the body again when it fails or runs into its `timeout`: that often in total, without
     /// a pause (the loop turns in between). Not once it was stopped or out of `total_timeout`, nor
@@ -128,19 +130,22 @@ public:
     Derived retry(unsigned attempts) const { return retry(RetryPolicy(attempts)); }
     /// The same, with pauses and a choice of errors.
     Derived retry(RetryPolicy policy) const {
-        return set([&](Extras& extras) { extras.retry.reset(new RetryPolicy(std::move(policy))); });
+        return drive([&](Extras& extras) {
+            extras.retry.reset(new RetryPolicy(std::move(policy)));
+            extras.run_attempts = &detail::run_attempts<>;
+        });
     }
     /// Each attempt holds `weight` of the semaphore, which other nodes, runs and tasks of the loop
     /// may share: it waits its turn without a place under `max_concurrency`. A semaphore given
     /// before counts with its new weight. Throws `Error` for a weight of 0 or above its capacity.
     Derived limit(const Semaphore& semaphore, std::size_t weight = 1) const {
         static_cast<void>(semaphore.acquire(weight));  // checks the weight
-        return set([&](Extras& extras) { extras.limits.add(semaphore, weight); });
+        return drive([&](Extras& extras) { NodeLimits<>::of(extras).add(semaphore, weight); });
     }
     /// Each attempt is let through by the limiter, and starts at that moment: under
     /// `max_concurrency` only what has a place by then is let through.
     Derived limit(const RateLimiter& rate) const {
-        return set([&](Extras& extras) { extras.limits.add(rate); });
+        return drive([&](Extras& extras) { NodeLimits<>::of(extras).add(rate); });
     }
     /// Among the nodes that are ready, the higher starts first; equals as they became ready. 0
     /// unless set.
@@ -184,24 +189,24 @@ public:
     /// node. If it throws, there is no edge.
     template <class F>
     Derived on_connect(F&& callback) const {
-        return add_callback(&Extras::on_connect, std::forward<F>(callback));
+        return set([&](Extras& extras) { add(extras.on_connect, std::forward<F>(callback)); });
     }
     /// Called when an edge of this node to a child was removed. Plain; may take the node.
     template <class F>
     Derived on_disconnect(F&& callback) const {
-        return add_callback(&Extras::on_disconnect, std::forward<F>(callback));
+        return set([&](Extras& extras) { add(extras.on_disconnect, std::forward<F>(callback)); });
     }
     /// Called before the body, once a run of the node. Plain or a coroutine; may take the node.
     /// What it throws fails the node.
     template <class F>
     Derived on_before_run(F&& callback) const {
-        return add_callback(&Extras::on_before_run, std::forward<F>(callback));
+        return drive([&](Extras& extras) { add(extras.on_before_run, std::forward<F>(callback)); });
     }
     /// Called when the output is there, before it is forwarded. Plain or a coroutine; may take the
     /// node, read `output()`, and `redirect`. What it throws fails the node.
     template <class F>
     Derived on_after_run(F&& callback) const {
-        return add_callback(&Extras::on_after_run, std::forward<F>(callback));
+        return drive([&](Extras& extras) { add(extras.on_after_run, std::forward<F>(callback)); });
     }
 
 protected:
@@ -237,19 +242,23 @@ private:
         NodeCore& core = need();
         require_idle(core, "to change");
         change(core.need_extras());
-        update_driver(core);
         if (core.graph != nullptr) core.graph->planned_by = 0;  // a run checks what fits together
         return self();
     }
+    // The same for what only a driver does.
     template <class F>
-    Derived add_callback(Callbacks Extras::* list, F&& callback) const {
+    Derived drive(F&& change) const {
+        set(std::forward<F>(change));
+        use_driver(need());
+        return self();
+    }
+    template <class F>
+    static void add(Callbacks& list, F&& callback) {
         using Call = NodeCallback<std::decay_t<F>, Derived>;
         static_assert(Call::accepted,
                       "grafo: a callback takes nothing or the node, and gives nothing, a Task<> or "
                       "another awaitable");
-        return set([&](Extras& extras) {
-            (extras.*list).push_back(Owned<Callback>(new Call(std::forward<F>(callback))));
-        });
+        list.push_back(Owned<Callback>(new Call(std::forward<F>(callback))));
     }
 };
 

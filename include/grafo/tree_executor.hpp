@@ -34,12 +34,15 @@ public:
     TreeExecutor(N&&... nodes)
         : TreeExecutor(std::string_view("TreeExecutor"), NodeList(std::forward<N>(nodes)...)) {}
     /// The same, from a list in braces.
+    template <class = detail::WhenUsed>
     explicit TreeExecutor(NodeList nodes)
         : TreeExecutor(std::string_view("TreeExecutor"), std::move(nodes)) {}
     /// From a name, which reports and errors carry, and the nodes. Throws `Error` if there are
     /// none, or an empty handle among them.
+    template <class Tag = detail::WhenUsed>
     TreeExecutor(std::string_view name, NodeList nodes)
-        : state_(new detail::ExecutorState(std::string(name), std::move(nodes))) {}
+        : state_(new detail::ExecutorState(std::string(name), std::move(nodes),
+                                           detail::run_coroutines<Tag>)) {}
     TreeExecutor(TreeExecutor&&) noexcept = default;
     TreeExecutor& operator=(TreeExecutor&&) noexcept = default;
     ~TreeExecutor() = default;
@@ -48,17 +51,17 @@ public:
     /// if a node failed or the run was stopped; `Cancelled` if the awaiting task was cancelled; and
     /// before any node has started `MissingArgumentError`, `CycleError` or `SafeExecutionError`.
     [[nodiscard]] Task<RunReport> run() const {
-        return detail::execute(state_, state_->open_run(), true);
+        return state_->coroutines.execute(state_, state_->open_run(), true);
     }
     /// The same, but failed nodes and a stop are told in the report only.
     [[nodiscard]] Task<RunReport> try_run() const {
-        return detail::execute(state_, state_->open_run(), false);
+        return state_->coroutines.execute(state_, state_->open_run(), false);
     }
     /// The same run as a stream of what happens in it. A node that yields waits until its chunk was
     /// taken: until the next `next()`. A failed or stopped run ends in `RunError`, after the last
     /// event. Dropping the stream drops the run.
     [[nodiscard]] AsyncGenerator<Event> yielding() const {
-        return detail::stream(state_, state_->open_run());
+        return state_->coroutines.stream(state_, state_->open_run());
     }
     /// Stops the runs of this executor gracefully, from any thread: starts nothing more and cancels
     /// what runs; a run that was not awaited yet will start nothing. Once more: cancels again.

@@ -30,8 +30,8 @@ class BranchSet;
 class Branch : public Context, public Job {
 public:
     // Something that was in the way of its destruction is over.
-    void reap() noexcept final;
-    [[nodiscard]] std::string_view label() const noexcept final;
+    inline void reap() noexcept final;
+    [[nodiscard]] inline std::string_view label() const noexcept final;
 
     // After its end: what its task threw.
     [[nodiscard]] virtual std::exception_ptr error() const noexcept = 0;

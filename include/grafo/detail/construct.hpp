@@ -61,6 +61,7 @@ void give(Slot& slot, NodeCore& node, std::uint32_t param, BoundArg<Name, V>& ar
     } else if constexpr (is_deferred<V, typename Slot::Value> &&
                          requires { slot.bind(argument.value); }) {
         slot.bind(std::move(argument.value));
+        use_driver(node);
     } else {
         constexpr bool fits = std::is_convertible_v<V&&, typename Slot::Value>;
         static_assert(fits, "grafo: the value does not convert to the parameter's type");
@@ -128,7 +129,6 @@ Handle construct_node(std::string id, F&& callable, A&&... arguments) {
         [&]<std::size_t... I>(std::index_sequence<I...>) {
             (give(core->template slot<I>(), *core, static_cast<std::uint32_t>(I), arguments), ...);
         }(std::index_sequence_for<A...>());
-        update_driver(*core);
         CaptureScope::keep(*core);
     } catch (...) {
         while (!core->in.empty()) disconnect_nodes(*core->in[0].parent, *core);

@@ -7,23 +7,28 @@
 #include <string>
 #include <utility>
 
+#include <grafo/detail/duration_text.hpp>
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/inspect.hpp>
 #include <grafo/detail/node_core.hpp>
-#include <grafo/detail/rate_turn.hpp>
 #include <grafo/detail/slots.hpp>
+#include <grafo/detail/when_used.hpp>
+#include <grafo/detail/wiring.hpp>
+#include <grafo/semaphore.hpp>
 #include <grafo/sleep.hpp>
 
 // A node with callbacks, deferred arguments, a timeout, limits or retries is run by a coroutine of
 // ours; any other is called directly.
 namespace grafo::detail {
 
-// See run_nodes.hpp and run_streams.hpp.
-void tell_started(NodeCore& node);
-void tell_retrying(NodeCore& node, const std::exception_ptr& error, std::chrono::nanoseconds delay);
-void tell_trying_again(NodeCore& node);
-[[nodiscard]] std::string timeout_text(const NodeCore& node);
+[[nodiscard]] inline std::string timeout_text(const NodeCore& node) {
+    const bool total = node.timed_out == TimedOut::total;
+    const auto limit = total ? node.extras->total_timeout : node.extras->timeout;
+    return "node " + in_quotes(node.id) + " did not end within " + duration_text(limit) +
+           (total ? " (total_timeout)" : " (timeout)");
+}
 
 // Cancels a node when its time is up; stands still while the node is parked on a chunk.
 class NodeTimer : Timer {
@@ -134,7 +139,8 @@ private:
     Extras& extras_;
 };
 
-inline Task<> run_attempt(NodeCore& node, Extras& extras) {
+template <class = WhenUsed>
+Task<> run_attempt(NodeCore& node, Extras& extras) {
     NodeTimer timer(node, TimedOut::attempt, extras.timeout);
     const TimerScope scope(extras, timer);
     node.called = true;
@@ -156,38 +162,10 @@ public:
     ~HeldLimits() { release(); }
     void release() noexcept { guards_.clear(); }
 
-    // Without a place under max_concurrency while it waits.
-    static Task<> acquire(HeldLimits& held, NodeCore& node) {
-        const Limits limits = node.extras->limits;  // they may be changed while it waits
-        SlotRelease slot(node);
-        held.guards_.reserve(limits.semaphores.size());
-        for (const Limits::Weighted& limit : limits.semaphores) {
-            Semaphore::Guard guard = co_await limit.semaphore.acquire(limit.weight);
-            held.guards_.push_back(std::move(guard));
-        }
-        for (std::size_t i = 0; i < limits.rates.size();) {
-            if (i + 1 < limits.rates.size()) {
-                co_await limits.rates[i++].acquire();
-                continue;
-            }
-            if (co_await RateTurn(limits.rates[i], slot)) co_return;
-            co_await slot.take_back();
-            if (take_all(limits.rates)) co_return;
-            slot.leave_again(node);  // what it was granted before is too old by now
-            i = 0;
-        }
-        co_await slot.take_back();
-    }
+    void reserve(std::size_t guards) { guards_.reserve(guards); }
+    void add(Semaphore::Guard&& guard) { guards_.push_back(std::move(guard)); }
 
 private:
-    static bool take_all(const FlatList<RateLimiter>& rates) {
-        const EventLoop::TimePoint now = EventLoop::current().now();
-        for (const RateLimiter& rate : rates) {
-            if (!LimitAccess::state(rate)->take(now)) return false;
-        }
-        return true;
-    }
-
     FlatList<Semaphore::Guard> guards_;
 };
 
@@ -202,7 +180,8 @@ private:
 }
 
 // The attempts of a node that retries, to the one that counts.
-inline Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
+template <class = WhenUsed>
+Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
     for (;;) {
         std::exception_ptr error;
         try {
@@ -227,7 +206,7 @@ inline Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
         held.release();
         const std::chrono::nanoseconds delay =
             extras.retry->delay(extras.attempts, std::hash<std::string>()(node.id));
-        tell_retrying(node, failure, delay);
+        node.run->retrying(node, failure, delay);
         if (delay.count() > 0) {
             SlotRelease slot(node);
             co_await sleep_for(delay);
@@ -235,31 +214,33 @@ inline Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
         } else {
             co_await yield();  // so that a stop, a timer or the reader gets its turn
         }
-        if (has_limits(node)) co_await HeldLimits::acquire(held, node);
+        if (has_limits(node)) co_await extras.limits->acquire(held, node);
         if ((node.flags & Context::cancelled) != 0) throw Cancelled();
-        tell_trying_again(node);
+        node.run->trying_again(node);
     }
 }
 
-inline Task<> run_callbacks(NodeCore& node, Callbacks& callbacks) {
+template <class = WhenUsed>
+Task<> run_callbacks(NodeCore& node, Callbacks& callbacks) {
     for (std::size_t i = 0; i < callbacks.size(); ++i) {
         Task<> callback = callbacks[i]->call(node);
         if (callback) co_await std::move(callback);
     }
 }
 
-inline Task<> drive_node(NodeCore& node) {
+template <class = WhenUsed>
+Task<> drive_node(NodeCore& node) {
     Extras& extras = *node.extras;
     HeldLimits held;
     if (has_limits(node)) {
-        co_await HeldLimits::acquire(held, node);
-        tell_started(node);
+        co_await extras.limits->acquire(held, node);
+        node.run->started_late(node);
     }
     NodeTimer total(node, TimedOut::total, extras.total_timeout);
     total.start();
     co_await run_callbacks(node, extras.on_before_run);
     if (extras.retry != nullptr) {
-        co_await run_attempts(node, extras, held);
+        co_await extras.run_attempts(node, extras, held);
     } else {
         co_await run_attempt(node, extras);
     }
@@ -268,6 +249,13 @@ inline Task<> drive_node(NodeCore& node) {
     if ((node.flags & Context::cancelled) != 0) throw Cancelled();
     node.state = NodeState::completed;
     co_await run_callbacks(node, extras.on_after_run);
+}
+
+// Called where the node gets what only a driver does.
+template <class = WhenUsed>
+void use_driver(NodeCore& node) {
+    node.need_extras().drive = &drive_node<>;
+    update_driver(node);
 }
 
 }  // namespace grafo::detail

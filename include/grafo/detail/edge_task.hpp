@@ -26,7 +26,7 @@ public:
         running = true;
         core.resume(TaskAccess::handle(task_));
     }
-    void reap() noexcept override;
+    inline void reap() noexcept override;
     [[nodiscard]] std::string_view label() const noexcept override { return parent.id; }
     [[nodiscard]] std::exception_ptr error() const noexcept {
         return TaskAccess::handle(task_).promise().result.error();

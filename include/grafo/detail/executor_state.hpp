@@ -17,6 +17,7 @@
 #include <grafo/detail/run_streams.hpp>
 #include <grafo/detail/run_wiring.hpp>
 #include <grafo/detail/shared.hpp>
+#include <grafo/detail/when_used.hpp>
 #include <grafo/run_report.hpp>
 #include <grafo/task.hpp>
 
@@ -77,10 +78,13 @@ private:
     Shared<RunControl> keep_;
 };
 
+struct RunCoroutines;
+
 // What an executor shares with its runs.
 class ExecutorState : public SharedByThreads {
 public:
-    ExecutorState(std::string name, NodeList nodes) : given_(std::move(nodes)) {
+    ExecutorState(std::string name, NodeList nodes, const RunCoroutines& made)
+        : coroutines(made), given_(std::move(nodes)) {
         options.name = std::move(name);
         if (given_.size() == 0) {
             throw Error("executor " + in_quotes(options.name) + " was given no nodes");
@@ -185,6 +189,7 @@ public:
         return nodes;
     }
 
+    const RunCoroutines& coroutines;
     RunOptions options;
     std::string description;
     std::size_t runs = 0;  // that are on
@@ -302,8 +307,8 @@ private:
 
 // The coroutines behind the executor. Static functions with their state by value: the executor may
 // be gone before they start.
-inline Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticket ticket,
-                               bool throwing) {
+template <class = WhenUsed>
+Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticket ticket, bool throwing) {
     const RunHolder run(*state, ticket.control(), false);
     RunAwaiter end(*run, false);
     co_await AwaitRun(end);
@@ -313,7 +318,8 @@ inline Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticke
     co_return report;
 }
 
-inline AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::Ticket ticket) {
+template <class = WhenUsed>
+AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::Ticket ticket) {
     const RunHolder run(*state, ticket.control(), true);
     RunAwaiter next(*run, true);
     for (;;) {
@@ -331,5 +337,12 @@ inline AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::
     const RunReport report(run->report());
     report.throw_if_failed();
 }
+
+struct RunCoroutines {
+    Task<RunReport> (*execute)(Shared<ExecutorState>, ExecutorState::Ticket, bool throwing);
+    AsyncGenerator<Event> (*stream)(Shared<ExecutorState>, ExecutorState::Ticket);
+};
+template <class Tag = WhenUsed>
+inline constexpr RunCoroutines run_coroutines{&execute<Tag>, &stream<Tag>};
 
 }  // namespace grafo::detail

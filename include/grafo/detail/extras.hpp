@@ -5,7 +5,6 @@
 
 #include <grafo/conditions.hpp>
 #include <grafo/detail/flat_list.hpp>
-#include <grafo/detail/limits.hpp>
 #include <grafo/detail/node_core.hpp>
 #include <grafo/detail/owned.hpp>
 #include <grafo/retry.hpp>
@@ -21,6 +20,23 @@ public:
     virtual ~Callback() = default;
     // The task to be awaited, or an empty one if the callback is plain and all is done.
     virtual Task<> call(NodeCore& node) = 0;
+};
+
+// What a node needs before each of its attempts; see limits.hpp.
+class HeldLimits;
+class Limits {
+public:
+    Limits() = default;
+    Limits(const Limits&) = delete;
+    Limits& operator=(const Limits&) = delete;
+    virtual ~Limits() = default;
+    virtual Task<> acquire(HeldLimits& held, NodeCore& node) = 0;
+    // Is one semaphore in both?
+    [[nodiscard]] virtual bool shares_with(const Limits& other) const noexcept = 0;
+    // Readers of one producer wait for each other: throws if not each of them can hold what it
+    // needs.
+    virtual void check_side_by_side(const NodeCore& producer,
+                                    const FlatList<NodeCore*>& readers) const = 0;
 };
 
 using Callbacks = FlatList<Owned<Callback>>;
@@ -61,7 +77,7 @@ struct Extras {
     bool collect = true;
     Trigger trigger = Trigger::all_completed;
     Owned<RetryPolicy> retry;
-    Limits limits;
+    Owned<Limits> limits;
     int priority = 0;
     unsigned max_runs = 1000;
     unsigned again = 0;           // how often it ran again in this run
@@ -73,9 +89,12 @@ struct Extras {
     NodeCore* last_of_level = nullptr;  // of the first of its priority, the last of it
     NodeCore* next_level = nullptr;     // and the first of the next lower one
     Task<> driver;                      // runs the callbacks, the timers and the body
-    class NodeTimer* timer = nullptr;   // the running attempt's, to be stopped while parked
-    FlatList<NodeCore*> captured;       // debug builds: whose handles its callable holds
-    WeakCell* weak = nullptr;           // what NodeRefs point to
+    // What drives the node, and what tries it again; each from the first setting that needs it on.
+    Task<> (*drive)(NodeCore& node) = nullptr;
+    Task<> (*run_attempts)(NodeCore& node, Extras& extras, HeldLimits& held) = nullptr;
+    class NodeTimer* timer = nullptr;  // the running attempt's, to be stopped while parked
+    FlatList<NodeCore*> captured;      // debug builds: whose handles its callable holds
+    WeakCell* weak = nullptr;          // what NodeRefs point to
 };
 
 }  // namespace grafo::detail

@@ -9,6 +9,7 @@
 #include <grafo/detail/frame_pool.hpp>
 #include <grafo/detail/mailbox.hpp>
 #include <grafo/detail/shared.hpp>
+#include <grafo/detail/when_used.hpp>
 
 // Awaits of other libraries. Their awaiters get the handle of a small coroutine of ours, which
 // posts to the loop; the loop then resumes the user's coroutine. Such an await can be resumed from
@@ -99,6 +100,7 @@ struct ForeignWait : Waiter, Mail {
         }
         std::coroutine_handle<promise_type> handle;
     };
+    template <class = WhenUsed>
     static Bridge make_bridge(Signal signal) {
         signal.fire();
         co_return;

@@ -380,7 +380,7 @@ inline Stream& NodeCore::need_stream() {
 }
 
 [[nodiscard]] inline bool has_limits(const NodeCore& node) noexcept {
-    return node.extras != nullptr && !node.extras->limits.empty();
+    return node.extras != nullptr && node.extras->limits != nullptr;
 }
 
 inline bool NodeCore::collects() const noexcept {

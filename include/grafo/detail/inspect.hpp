@@ -117,7 +117,7 @@ inline void update_driver(NodeCore& node) noexcept {
         (extras != nullptr && (!extras->on_before_run.empty() || !extras->on_after_run.empty() ||
                                extras->timeout != std::chrono::nanoseconds::max() ||
                                extras->total_timeout != std::chrono::nanoseconds::max() ||
-                               extras->retry != nullptr || !extras->limits.empty()));
+                               extras->retry != nullptr || extras->limits != nullptr));
 }
 
 template <class T>

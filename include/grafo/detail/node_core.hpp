@@ -33,6 +33,7 @@ namespace detail {
 class NodeCore;
 class Graph;
 class ChunkCopy;
+class SlotAwaiter;
 class PipeEnd;
 class EdgePredicate;
 struct Extras;
@@ -112,7 +113,7 @@ struct WeakCell {
     NodeCore* node;
 };
 
-// What a run is to a node: the part of it that wiring needs.
+// What a run is to wiring, and to what drives a node.
 class RunHooks {
 public:
     RunHooks() = default;
@@ -136,6 +137,25 @@ public:
     // The in-edges that the node had before this run changed them; null if it did not.
     [[nodiscard]] virtual const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept = 0;
+
+    // A dropped node may not be busy any more.
+    virtual void reap(NodeCore& node) noexcept = 0;
+    // The node begins, after a wait for a limit.
+    virtual void started_late(NodeCore& node) = 0;
+    // An attempt failed and another will follow.
+    virtual void retrying(NodeCore& node, const std::exception_ptr& error,
+                          std::chrono::nanoseconds delay) = 0;
+    // The next attempt begins.
+    virtual void trying_again(NodeCore& node) = 0;
+
+    // Places under max_concurrency, see slots.hpp. False where nothing is limited: there is nothing
+    // to take back then.
+    virtual bool leave_slot(NodeCore& node) = 0;
+    // True if the node need not stand in line.
+    [[nodiscard]] virtual bool could_take_slot(const NodeCore& node) const noexcept = 0;
+    virtual void stand_in_line(SlotAwaiter& waiter) noexcept = 0;
+    // Without standing in line.
+    virtual void take_slot_anyway(NodeCore& node) noexcept = 0;
 
 protected:
     ~RunHooks() = default;
@@ -241,7 +261,7 @@ public:
     [[nodiscard]] virtual ChunkCopy* copy_chunk(void* item) const = 0;
     virtual void dispose() noexcept = 0;
 
-    void reap() noexcept override;
+    void reap() noexcept override { run->reap(*this); }
     [[nodiscard]] std::string_view label() const noexcept override { return id; }
 
     [[nodiscard]] std::uint32_t find_param(std::string_view name) const noexcept {
@@ -283,7 +303,7 @@ public:
     std::uint32_t stamp = 0;   // of the run that touched it last
     std::uint32_t plan = 0;    // the plan that counts it as a member
     NodeCore* next = nullptr;  // in the run's list of ready or finished nodes
-    class Run* run = nullptr;  // valid while it runs
+    RunHooks* run = nullptr;   // valid while it runs
     SmallVector<OutEdge> out;
     SmallVector<InEdge> in;
     Owned<Extras> extras;
@@ -298,7 +318,7 @@ public:
     std::string id;
 
 protected:
-    virtual ~NodeCore();
+    inline virtual ~NodeCore();
 };
 
 // A generator node reached a co_yield; true: stay suspended there. See run.hpp.

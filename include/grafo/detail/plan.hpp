@@ -89,40 +89,6 @@ inline void check_arguments(const NodeCore& node) {
     if (node.extras != nullptr && node.extras->retry != nullptr) check_retry(node);
 }
 
-// Readers of one producer wait for each other: each of them must be able to hold what it needs.
-inline void check_limits_of_readers(const NodeCore& producer, const FlatList<NodeCore*>& readers) {
-    struct Use {
-        Semaphore semaphore;
-        std::size_t weight;
-        const NodeCore* first;
-    };
-    FlatList<Use> uses;
-    const std::uint32_t counted = Graph::next_mark();
-    for (NodeCore* reader : readers) {
-        if (!has_limits(*reader) || std::exchange(reader->mark, counted) == counted) continue;
-        for (const Limits::Weighted& limit : reader->extras->limits.semaphores) {
-            Use* use = nullptr;
-            for (Use& known : uses) {
-                if (known.semaphore == limit.semaphore) use = &known;
-            }
-            if (use == nullptr) {
-                uses.push_back({limit.semaphore, limit.weight, reader});
-                continue;
-            }
-            if (use->semaphore.capacity() - use->weight >= limit.weight) {
-                use->weight += limit.weight;
-                continue;
-            }
-            throw Error("nodes " + in_quotes(use->first->id) + " and " + in_quotes(reader->id) +
-                        " read the chunks of node " + in_quotes(producer.id) +
-                        " side by side, and one semaphore does not let both in (its capacity is " +
-                        std::to_string(use->semaphore.capacity()) +
-                        "): each could wait for the "
-                        "other");
-        }
-    }
-}
-
 // A move-only output goes once, and a node may ask for it again in a run.
 inline void check_moved(const NodeCore& node) {
     for (const InEdge& edge : node.in) {
@@ -172,12 +138,16 @@ inline void check_pipes_of(NodeCore& producer) {
                          in_quotes(producer.id) +
                          " in a pipe, and waits for its end by another path: it could never start");
     }
-    check_limits_of_readers(producer, readers);
+    for (const NodeCore* reader : readers) {
+        if (!has_limits(*reader)) continue;
+        reader->extras->limits->check_side_by_side(producer, readers);
+        break;
+    }
     if (!has_limits(producer)) return;
     for (const Step& step : steps) {
         const NodeCore& other = *step.node;
         if (&other == &producer || step.waits || !has_limits(other)) continue;
-        if (producer.extras->limits.shared_with(other.extras->limits) == nullptr) continue;
+        if (!producer.extras->limits->shares_with(*other.extras->limits)) continue;
         throw Error("nodes " + in_quotes(producer.id) + " and " + in_quotes(other.id) +
                     " are held together by a pipe and limited by one semaphore: each could wait "
                     "for the other");

@@ -131,17 +131,16 @@ public:
     // A generator node reached a co_yield. True: it stays suspended there.
     bool yielded(NodeCore& node, void* item);
 
-    // An attempt failed and another will follow.
-    void retrying(NodeCore& node, const std::exception_ptr& error, std::chrono::nanoseconds delay);
-    // The next attempt begins.
-    void trying_again(NodeCore& node);
-    // The node begins. Called by the run itself, or else after a wait for a limit.
+    inline void retrying(NodeCore& node, const std::exception_ptr& error,
+                         std::chrono::nanoseconds delay) override;
+    inline void trying_again(NodeCore& node) override;
+    // The node begins.
     void started(NodeCore& node);
-    void started_late(NodeCore& node);
+    inline void started_late(NodeCore& node) override;
 
     // ---- for those who wait without a place, see slots.hpp ------------------------------------
 
-    bool leave_slot(NodeCore& node) {
+    bool leave_slot(NodeCore& node) override {
         if (options_.max_concurrency == static_cast<std::size_t>(-1) || dropped_) return false;
         if (node.need_extras().without_slot++ == 0) {
             --slots_;
@@ -149,20 +148,15 @@ public:
         }
         return true;
     }
-    [[nodiscard]] bool could_take_slot(const NodeCore& node) const noexcept {
+    [[nodiscard]] bool could_take_slot(const NodeCore& node) const noexcept override {
         return node.extras->without_slot != 1 || slots_ < options_.max_concurrency;
     }
-    bool take_slot_at_once(NodeCore& node) noexcept {
-        if (!could_take_slot(node)) return false;
-        take_slot_anyway(node);
-        return true;
-    }
-    void stand_in_line(SlotAwaiter& waiter) noexcept {
+    void stand_in_line(SlotAwaiter& waiter) noexcept override {
         line_.push_back(waiter);
         queued_ = true;
         schedule();
     }
-    void take_slot_anyway(NodeCore& node) noexcept {
+    void take_slot_anyway(NodeCore& node) noexcept override {
         if (--node.extras->without_slot == 0) ++slots_;
     }
 
@@ -172,7 +166,7 @@ public:
     // The body, or what drives it, has ended; the frame must not be destroyed yet.
     static void on_done(void* target) noexcept {
         auto& node = *static_cast<NodeCore*>(target);
-        Run& run = *node.run;
+        auto& run = static_cast<Run&>(*node.run);
         node.phase = Phase::finished;
         if (run.executing_ == &node) return;  // whoever resumed it will see
         run.deactivate(node);
@@ -180,7 +174,7 @@ public:
         run.schedule();
     }
 
-    void reap(NodeCore& node) noexcept;
+    inline void reap(NodeCore& node) noexcept override;
     void reap(EdgeTask& task) noexcept;
     void edge_done(EdgeTask& task) noexcept {
         task.running = false;
@@ -192,21 +186,21 @@ public:
 
     // ---- for the wiring -----------------------------------------------------------------------
 
-    [[nodiscard]] bool has(const NodeCore& node) const noexcept override;
-    [[nodiscard]] bool replaces(const NodeCore& parent, const NodeCore& child,
-                                const InEdge* edge) const noexcept override;
-    [[nodiscard]] NodeState state_of(const NodeCore& node) const noexcept override;
+    [[nodiscard]] inline bool has(const NodeCore& node) const noexcept override;
+    [[nodiscard]] inline bool replaces(const NodeCore& parent, const NodeCore& child,
+                                       const InEdge* edge) const noexcept override;
+    [[nodiscard]] inline NodeState state_of(const NodeCore& node) const noexcept override;
     void before_change(NodeCore& node) override {
         rewired_ = true;
         rewiring_.keep(node);
     }
     void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
-    [[nodiscard]] const SmallVector<InEdge>* original_edges(
+    [[nodiscard]] inline const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept override;
 
-    void edge_added(NodeCore& parent, const OutEdge& edge) override;
+    inline void edge_added(NodeCore& parent, const OutEdge& edge) override;
 
-    void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) override;
+    inline void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) override;
 
 private:
     ~Run() = default;
@@ -561,10 +555,9 @@ inline void EdgeTask::on_done(void* target) noexcept {
     auto& task = *static_cast<EdgeTask*>(target);
     task.run_.edge_done(task);
 }
-inline void NodeCore::reap() noexcept { run->reap(*this); }
 inline bool on_chunk(void* node, void* item) {
     auto& core = *static_cast<NodeCore*>(node);
-    return core.run->yielded(core, item);
+    return static_cast<Run*>(core.run)->yielded(core, item);
 }
 
 }  // namespace grafo::detail

@@ -5,7 +5,6 @@
 #include <string>
 #include <utility>
 
-#include <grafo/detail/duration_text.hpp>
 #include <grafo/detail/owned.hpp>
 #include <grafo/detail/run.hpp>
 
@@ -214,7 +213,7 @@ inline void Run::go_on(SlotAwaiter& waiter) {
 inline std::coroutine_handle<> Run::start_body(NodeCore& node) {
     if (!node.needs_driver) return node.call(&Run::on_done, &node);
     Extras& extras = node.need_extras();
-    extras.driver = drive_node(node);
+    extras.driver = extras.drive(node);
     const auto driver = TaskAccess::handle(extras.driver);
     driver.promise().context = &node;
     driver.promise().done = &Run::on_done;
@@ -301,15 +300,6 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     } else {
         settle(node, state);
     }
-}
-
-inline void tell_started(NodeCore& node) { node.run->started_late(node); }
-
-inline std::string timeout_text(const NodeCore& node) {
-    const bool total = node.timed_out == TimedOut::total;
-    const auto limit = total ? node.extras->total_timeout : node.extras->timeout;
-    return "node " + in_quotes(node.id) + " did not end within " + duration_text(limit) +
-           (total ? " (total_timeout)" : " (timeout)");
 }
 
 // Did the node let pass what came out of a pipe?

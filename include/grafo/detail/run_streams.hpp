@@ -131,7 +131,7 @@ inline void Run::moved_on(NodeCore& node, const HeldChunk& chunk) noexcept {
 }
 
 inline void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept {
-    producer.run->moved_on(producer, chunk);
+    static_cast<Run&>(*producer.run).moved_on(producer, chunk);
 }
 
 inline bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept {
@@ -166,14 +166,6 @@ inline void check_producer(NodeCore& producer) {
     }
 }
 
-inline bool leave_slot(NodeCore& node) { return node.run->leave_slot(node); }
-inline bool could_take_slot(NodeCore& node) noexcept { return node.run->could_take_slot(node); }
-inline bool take_slot_at_once(NodeCore& node) noexcept { return node.run->take_slot_at_once(node); }
-inline void stand_in_line(SlotAwaiter& waiter, NodeCore& node) noexcept {
-    node.run->stand_in_line(waiter);
-}
-inline void take_slot_anyway(NodeCore& node) noexcept { node.run->take_slot_anyway(node); }
-
 inline void Run::observe(NodeCore& node, NodeState before, const NodeError* error) {
     if (error == nullptr && node.state == NodeState::failed) error = &report_->errors->list.back();
     unsigned attempt = node.attempts();
@@ -182,12 +174,6 @@ inline void Run::observe(NodeCore& node, NodeState before, const NodeError* erro
     }
     const Transition transition(node, before, node.state, boundary(), attempt, error);
     for_each_observer([&](Observer& observer) { observer.transition(transition); });
-}
-
-inline void tell_trying_again(NodeCore& node) { node.run->trying_again(node); }
-inline void tell_retrying(NodeCore& node, const std::exception_ptr& error,
-                          std::chrono::nanoseconds delay) {
-    node.run->retrying(node, error, delay);
 }
 
 inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,

@@ -3,23 +3,18 @@
 #include <utility>
 
 #include <grafo/detail/context.hpp>
+#include <grafo/detail/node_core.hpp>
 
 // Places under `max_concurrency`. A node that waits for a chunk, a limit or its next attempt gives
 // its place back meanwhile, and stands in line for one before it goes on: so nobody who works waits
 // for somebody who does not.
 namespace grafo::detail {
 
-class NodeCore;
-class SlotAwaiter;
-
-// See run_streams.hpp. False where nothing is limited: there is nothing to take back then.
-bool leave_slot(NodeCore& node);
-// True if the node need not stand in line.
-bool could_take_slot(NodeCore& node) noexcept;
-bool take_slot_at_once(NodeCore& node) noexcept;
-void stand_in_line(SlotAwaiter& waiter, NodeCore& node) noexcept;
-// Without standing in line: the wait was given up.
-void take_slot_anyway(NodeCore& node) noexcept;
+[[nodiscard]] inline bool take_slot_at_once(NodeCore& node) noexcept {
+    if (!node.run->could_take_slot(node)) return false;
+    node.run->take_slot_anyway(node);
+    return true;
+}
 
 // Where a node without a place stands: null once it has its place again, or needs none.
 struct Placeless {
@@ -49,7 +44,7 @@ public:
             case Begin::wait: break;
         }
         place_.in_line = this;
-        stand_in_line(*this, *place_.node);
+        place_.node->run->stand_in_line(*this);
         return true;
     }
     void await_resume() const {
@@ -83,12 +78,12 @@ private:
 class SlotRelease {
 public:
     explicit SlotRelease(NodeCore& node) {
-        if (leave_slot(node)) place_.node = &node;
+        if (node.run->leave_slot(node)) place_.node = &node;
     }
     SlotRelease(const SlotRelease&) = delete;
     SlotRelease& operator=(const SlotRelease&) = delete;
     ~SlotRelease() {
-        if (place_.node != nullptr) take_slot_anyway(*place_.node);
+        if (place_.node != nullptr) place_.node->run->take_slot_anyway(*place_.node);
     }
     [[nodiscard]] TakeSlot take_back() noexcept { return TakeSlot(place_); }
     // The node has settled, though somebody still waits in its name.
@@ -98,13 +93,13 @@ public:
         LoopCore::current->make_ready(*std::exchange(place_.in_line, nullptr));
     }
     [[nodiscard]] bool could_take() const noexcept {
-        return place_.node == nullptr || could_take_slot(*place_.node);
+        return place_.node == nullptr || place_.node->run->could_take_slot(*place_.node);
     }
     [[nodiscard]] bool take_at_once() noexcept {
         if (place_.node == nullptr) return true;
         return take_slot_at_once(*std::exchange(place_.node, nullptr));
     }
-    void leave_again(NodeCore& node) { place_.node = leave_slot(node) ? &node : nullptr; }
+    void leave_again(NodeCore& node) { place_.node = node.run->leave_slot(node) ? &node : nullptr; }
 
 private:
     Placeless place_;

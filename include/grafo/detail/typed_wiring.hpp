@@ -8,6 +8,7 @@
 #include <grafo/arguments.hpp>
 #include <grafo/conditions.hpp>
 #include <grafo/detail/build.hpp>
+#include <grafo/detail/driver.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/inspect.hpp>
@@ -397,6 +398,7 @@ void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
                     check(static_cast<std::uint32_t>(index));
                     static_cast<SlotType*>(node.slot_address(static_cast<std::uint32_t>(index)))
                         ->bind(std::move(argument.value));
+                    if constexpr (is_deferred<V, typename SlotType::Value>) use_driver(node);
                 }
             }
         }
