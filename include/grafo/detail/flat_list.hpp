@@ -50,8 +50,8 @@ public:
     void reserve_one() {
         if (size_ == capacity_) grow();
     }
-    void push_back(T item) {
-        reserve_one();
+    [[gnu::always_inline]] void push_back(T item) {
+        if (size_ == capacity_) grow();
         ::new (static_cast<void*>(data_ + size_)) T(static_cast<T&&>(item));
         ++size_;
     }

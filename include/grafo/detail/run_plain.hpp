@@ -108,7 +108,7 @@ inline void Run::deliver_all(NodeCore& node) {
 }
 
 [[gnu::always_inline]] inline void Run::run_plain(NodeCore& node) {
-    if (node.phase == Phase::parked) return resume_parked(node);
+    if (node.state != NodeState::ready) return resume_parked(node);
     NodeLap lap;
     lap.state = NodeState::running;
     lap.phase = Phase::body;
