@@ -2,43 +2,22 @@
 #include <grafo/grafo.hpp>
 
 #include <cstddef>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #include <string>
 #include <vector>
 
+#include "allocations.hpp"
 #include "catch.hpp"
 #include "counted.hpp"
 
 using namespace grafo;
 using namespace grafo::literals;
 using namespace std::chrono_literals;
+using grafo_test::allocations;
 using grafo_test::Counted;
-
-namespace {
-
-std::size_t allocations = 0;
-std::size_t largest_allocation = 0;
-std::size_t fail_at = std::numeric_limits<std::size_t>::max();
-
-void* allocate(std::size_t size) {
-    if (++allocations == fail_at) throw std::bad_alloc();
-    if (size > largest_allocation) largest_allocation = size;
-    if (void* memory = std::malloc(size)) return memory;
-    throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate(size); }
-void* operator new[](std::size_t size) { return allocate(size); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+using grafo_test::fail_at;
+using grafo_test::largest_allocation;
 
 namespace {
 
@@ -128,31 +107,6 @@ TEST_CASE("Whichever allocation fails, bad_alloc comes out and everything is giv
         if (!reached) break;
     }
     CHECK(failures > 50);
-}
-
-TEST_CASE("A second run over an unchanged graph allocates nothing for its nodes") {
-    const auto allocations_of_second_run = [](std::size_t nodes) {
-        std::vector<Node<int>> chain;
-        chain.push_back(Node{"first", [] { return 1; }});
-        for (std::size_t i = 1; i < nodes; ++i) {
-            Node next{"next", [](int x) -> Task<int> { co_return x; }, "x"_a};
-            chain.back().connect(next, "x"_a);
-            chain.push_back(next);
-        }
-        TreeExecutor executor{chain.front()};
-        EventLoop loop;
-        loop.run(executor.run());
-        const std::size_t before = allocations;
-        loop.run(executor.run());
-        return allocations - before;
-    };
-    const std::size_t small = allocations_of_second_run(1'000);
-    const std::size_t large = allocations_of_second_run(16'000);
-#if defined(GRAFO_NO_FRAME_RECYCLING)
-    CHECK(large - small >= 15'000);  // under a sanitizer each frame is an allocation of its own
-#else
-    CHECK(large - small <= 8);  // the report's list grows by doubling
-#endif
 }
 
 TEST_CASE("Timeouts that are not reached do not gather in the loop, beside a sleep that goes on") {

@@ -2,40 +2,20 @@
 #include <grafo/grafo.hpp>
 
 #include <cstddef>
-#include <cstdlib>
 #include <limits>
 #include <new>
 #include <utility>
 #include <vector>
 
+#include "allocations.hpp"
 #include "catch.hpp"
 #include "counted.hpp"
 
 using namespace grafo;
 using namespace std::chrono_literals;
+using grafo_test::allocations;
 using grafo_test::Counted;
-
-namespace {
-
-std::size_t allocations = 0;
-std::size_t fail_at = std::numeric_limits<std::size_t>::max();
-
-void* allocate(std::size_t size) {
-    if (++allocations == fail_at) throw std::bad_alloc();
-    if (void* memory = std::malloc(size)) return memory;
-    throw std::bad_alloc();
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) { return allocate(size); }
-void* operator new[](std::size_t size) { return allocate(size); }
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
-void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+using grafo_test::fail_at;
 
 namespace {
 
