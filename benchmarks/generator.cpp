@@ -1,9 +1,8 @@
 // A bare async generator and its reader.
-#include <coroutine>
-#include <cstddef>
-#include <utility>
+#include <exception>
+#include <optional>
 
-#include "floor.hpp"
+#include "generator_by_hand.hpp"
 #include "workloads.hpp"
 
 #include <grafo/grafo.hpp>
@@ -31,60 +30,10 @@ grafo::Task<long long> read(grafo::AsyncGenerator<int> generator) {
     co_return sum;
 }
 
-// By hand: reader and generator resume each other by symmetric transfer.
-class Generator {
-public:
-    struct promise_type : by_hand::PooledPromise {
-        struct ToReader {
-            bool await_ready() const noexcept { return false; }
-            std::coroutine_handle<> await_suspend(
-                std::coroutine_handle<promise_type> self) const noexcept {
-                return self.promise().reader;
-            }
-            void await_resume() const noexcept {}
-        };
-        Generator get_return_object() noexcept {
-            return Generator(std::coroutine_handle<promise_type>::from_promise(*this));
-        }
-        ToReader yield_value(const int& value) noexcept {
-            item = &value;
-            return {};
-        }
-        ToReader final_suspend() noexcept {
-            item = nullptr;
-            return {};
-        }
-        void return_void() const noexcept {}
-        const int* item = nullptr;
-        std::coroutine_handle<> reader;
-    };
-    explicit Generator(std::coroutine_handle<promise_type> coroutine) noexcept
-        : coroutine_(coroutine) {}
-    Generator(Generator&& other) noexcept : coroutine_(std::exchange(other.coroutine_, {})) {}
-    ~Generator() {
-        if (coroutine_) coroutine_.destroy();
-    }
-    auto next() const noexcept {
-        struct Next {
-            std::coroutine_handle<promise_type> generator;
-            bool await_ready() const noexcept { return false; }
-            std::coroutine_handle<> await_suspend(std::coroutine_handle<> reader) const noexcept {
-                generator.promise().reader = reader;
-                return generator;
-            }
-            const int* await_resume() const noexcept { return generator.promise().item; }
-        };
-        return Next{coroutine_};
-    }
-
-private:
-    std::coroutine_handle<promise_type> coroutine_;
-};
-
-Generator count_by_hand(int n) {
+by_hand::Generator count_by_hand(int n) {
     for (int i = 0; i < n; ++i) co_yield i;
 }
-by_hand::Body<long long> read_by_hand(const Generator& generator) {
+by_hand::Body<long long> read_by_hand(const by_hand::Generator& generator) {
     long long sum = 0;
     while (const int* item = co_await generator.next()) sum += *item;
     co_return sum;
@@ -121,7 +70,7 @@ void generator(Bench& bench) {
     Contest contest = bench.contest();
     contest.add("ours", read_one([] { return grafo::run(read(count(items))); }));
     contest.add("floor", read_one([] {
-                    const Generator generator = count_by_hand(items);
+                    const by_hand::Generator generator = count_by_hand(items);
                     return read_by_hand(generator).run();
                 }));
 #if defined(GRAFO_BENCHMARK_ASIO)

@@ -29,6 +29,7 @@ constexpr Workload workloads[] = {
     {"layered", bench::layered},
     {"large_values", bench::large_values},
     {"chunks", bench::chunks},
+    {"pipe", bench::pipe},
     {"generator", bench::generator},
     {"task_call", bench::task_call},
     {"timers", bench::timers},
@@ -63,9 +64,7 @@ void note_what_is_missing(bench::Bench& table) {
 #if !defined(GRAFO_BENCHMARK_ASIO)
     table.note("left out: Asio (libasio-dev is not installed)");
 #endif
-    table.note(
-        "left out: libcoro and cppcoro (no Debian packages); pipes between nodes (no workload "
-        "yet)");
+    table.note("left out: libcoro and cppcoro (no Debian packages)");
 }
 
 // In a process of its own, so that none inherits the heap or the threads of another.

@@ -1,7 +1,8 @@
 #pragma once
 #include <string_view>
 
-// What is wanted of each row, in one place. Rows that are not named here are for information.
+// What is wanted of each row, in one place. Rows that are not named here are for information:
+// nothing is set for pipes, large values and what building without ids costs.
 namespace bench {
 
 struct Share {

@@ -11,6 +11,7 @@ void layered(Bench& bench);
 void runs(Bench& bench);
 void large_values(Bench& bench);
 void chunks(Bench& bench);
+void pipe(Bench& bench);
 void generator(Bench& bench);
 void task_call(Bench& bench);
 void timers(Bench& bench);
