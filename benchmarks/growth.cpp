@@ -45,7 +45,7 @@ Point measure(std::uint32_t nodes) {
             steps = 0;
         });
     };
-    Contest contest(nodes > 100'000 ? 3 : 9);
+    Contest contest(nodes > 100'000 ? 7 : 9);
     contest.add("ours", repeat(ours));
     contest.add("floor", repeat(floor));
     contest.run();

@@ -65,6 +65,16 @@ std::string json_numbers(const Samples& samples) {
     return made + "]";
 }
 
+void write_file(const std::string& file, const std::string& text) {
+    std::FILE* out = std::fopen(file.c_str(), "w");
+    if (out == nullptr) throw std::runtime_error("cannot write " + file);
+    std::fputs(text.c_str(), out);
+    std::fclose(out);
+}
+
+// Below this a floor does nothing at all, and a ratio to it says nothing.
+constexpr double no_floor = 0.1;
+
 }  // namespace
 
 double median(Samples samples) { return quantile(std::move(samples), 0.5); }
@@ -153,7 +163,7 @@ void Bench::judge(Row& row) {
     }
 }
 
-void Bench::print_table() const {
+std::vector<std::vector<std::string>> Bench::cells() const {
     std::vector<std::string> peers;
     for (const Row& row : rows_) {
         for (const Peer& peer : row.peers) {
@@ -163,29 +173,40 @@ void Bench::print_table() const {
         }
     }
     std::vector<std::vector<std::string>> lines;
-    std::vector<std::string> head = {"workload", "unit", "ours", "floor"};
-    head.insert(head.end(), peers.begin(), peers.end());
-    head.insert(head.end(), {"ours/floor", "min..max", "target", "must", "verdict"});
+    std::vector<std::string> head = {"workload", "unit", "ours", "floor", "ours/floor", "min..max"};
+    for (const std::string& name : peers) head.push_back(name + " (ours/it)");
+    head.insert(head.end(), {"target", "must", "verdict"});
     lines.push_back(head);
     for (const Row& row : rows_) {
-        const bool compared = !row.floor.empty();
+        const bool compared = !row.floor.empty() && median(row.floor) > no_floor;
         const Samples spread = compared ? ratios(row.ours, row.floor) : row.ours;
-        std::vector<std::string> line = {row.name, row.unit, (row.added ? "+" : ""), ""};
-        line[2] += number(median(row.ours));
-        if (compared) line[3] = number(median(row.floor));
+        const auto write = compared ? &fixed : &number;
+        std::vector<std::string> line = {row.name,
+                                         row.unit,
+                                         (row.added ? "+" : "") + number(median(row.ours)),
+                                         row.floor.empty() ? "" : number(median(row.floor)),
+                                         compared ? fixed(median(spread)) : "",
+                                         ""};
+        if (spread.size() > 1) {
+            line.back() = write(quantile(spread, 0)) + ".." + write(quantile(spread, 1));
+        }
         for (const std::string& name : peers) {
             line.emplace_back();
             for (const Peer& peer : row.peers) {
-                if (peer.name == name) line.back() = number(median(peer.samples));
+                if (peer.name != name) continue;
+                line.back() = number(median(peer.samples)) + " (" +
+                              fixed(median(ratios(row.ours, peer.samples))) + ")";
             }
         }
-        const auto write = compared ? &fixed : &number;
-        line.push_back(compared ? fixed(median(spread)) : "");
-        line.push_back(write(quantile(spread, 0)) + ".." + write(quantile(spread, 1)));
         line.insert(line.end(), {row.target, row.must, row.verdict});
         lines.push_back(line);
     }
-    std::vector<std::size_t> widths(head.size());
+    return lines;
+}
+
+void Bench::print_table() const {
+    const auto lines = cells();
+    std::vector<std::size_t> widths(lines[0].size());
     for (const auto& line : lines) {
         for (std::size_t i = 0; i < line.size(); ++i)
             widths[i] = std::max(widths[i], line[i].size());
@@ -199,6 +220,24 @@ void Bench::print_table() const {
         std::printf("\n");
     }
     for (const std::string& note : notes_) std::printf("%s\n", note.c_str());
+}
+
+void Bench::write_markdown(const std::string& file) const {
+    const auto lines = cells();
+    std::string text;
+    for (const auto& line : lines) {
+        text += "|";
+        for (const std::string& cell : line) text += (cell.empty() ? "" : " ") + cell + " |";
+        text += "\n";
+        if (&line != lines.data()) continue;
+        for (std::size_t i = 0; i < line.size(); ++i) {
+            text += i < 2 || i + 2 >= line.size() ? "|---" : "|--:";
+        }
+        text += "|\n";
+    }
+    text += "\n";
+    for (const std::string& note : notes_) text += "- " + note + "\n";
+    write_file(file, text);
 }
 
 void Bench::save(std::FILE* to) const {
@@ -270,8 +309,11 @@ void Bench::write_json(const std::string& file) const {
         }
         text += ", \"peers\": {";
         for (const Peer& peer : row.peers) {
-            text += (&peer == row.peers.data() ? "" : ", ") + json_text(peer.name) + ": " +
-                    json_number(median(peer.samples));
+            const Samples ratio = ratios(row.ours, peer.samples);
+            text += (&peer == row.peers.data() ? "" : ", ") + json_text(peer.name) +
+                    ": {\"median\": " + json_number(median(peer.samples)) +
+                    ", \"ratio\": " + json_number(median(ratio)) +
+                    ", \"ratios\": " + json_numbers(ratio) + "}";
         }
         text += "}, \"samples\": " + json_numbers(row.ours) +
                 ", \"target\": " + json_text(row.target) + ", \"must\": " + json_text(row.must) +
@@ -282,10 +324,7 @@ void Bench::write_json(const std::string& file) const {
         text += (&note == notes_.data() ? "" : ", ") + json_text(note);
     }
     text += "]}\n";
-    std::FILE* out = std::fopen(file.c_str(), "w");
-    if (out == nullptr) throw std::runtime_error("cannot write " + file);
-    std::fputs(text.c_str(), out);
-    std::fclose(out);
+    write_file(file, text);
 }
 
 }  // namespace bench

@@ -59,6 +59,8 @@ public:
 
     void print_table() const;
     void write_json(const std::string& file) const;
+    // The same table, for a page.
+    void write_markdown(const std::string& file) const;
 
     // To another process, and from there.
     void save(std::FILE* to) const;
@@ -77,6 +79,8 @@ private:
         std::string verdict;
     };
     static void judge(Row& row);
+    // Titles and rows, as text.
+    [[nodiscard]] std::vector<std::vector<std::string>> cells() const;
 
     bool quick_;
     std::vector<Row> rows_;

@@ -45,13 +45,16 @@ bool is_workload(std::string_view name) {
 }
 
 int usage() {
-    std::fprintf(stderr, "usage: benchmarks [--quick] [--json FILE] [NAME...], NAME one of");
+    std::fprintf(
+        stderr,
+        "usage: benchmarks [--quick] [--json FILE] [--markdown FILE] [NAME...], NAME one of");
     for (const Workload& workload : workloads) {
         std::fprintf(stderr, " %s", std::string(workload.name).c_str());
     }
-    std::fprintf(stderr,
-                 "\n       benchmarks [--quick] --growth FILE.svg"
-                 "\n       benchmarks --probe SHAPE order|forwarding ours|floor|oneTBB RUNS\n");
+    std::fprintf(
+        stderr,
+        "\n       benchmarks [--quick] --growth FILE.svg"
+        "\n       benchmarks --probe SHAPE order|forwarding ours|floor|oneTBB|Taskflow RUNS\n");
     return 2;
 }
 
@@ -97,7 +100,8 @@ void run_apart(const Workload& workload, bool quick, bench::Bench& table) {
     bench::require(status == 0, "a workload failed: " + std::string(workload.name));
 }
 
-int run_all(const std::vector<std::string_view>& names, bool quick, const std::string& json) {
+int run_all(const std::vector<std::string_view>& names, bool quick, const std::string& json,
+            const std::string& markdown) {
     bench::Bench table(quick);
     for (const Workload& workload : workloads) {
         if (!names.empty() && std::find(names.begin(), names.end(), workload.name) == names.end()) {
@@ -111,12 +115,14 @@ int run_all(const std::vector<std::string_view>& names, bool quick, const std::s
     note_what_is_missing(table);
     table.print_table();
     if (!json.empty()) table.write_json(json);
+    if (!markdown.empty()) table.write_markdown(markdown);
     return 0;
 }
 
 int run(const std::vector<std::string_view>& arguments) {
     bool quick = false;
     std::string json;
+    std::string markdown;
     std::string picture;
     std::vector<std::string_view> names;
     for (std::size_t i = 0; i < arguments.size(); ++i) {
@@ -126,6 +132,8 @@ int run(const std::vector<std::string_view>& arguments) {
             quick = true;
         } else if (argument == "--json" && has_next) {
             json = arguments[++i];
+        } else if (argument == "--markdown" && has_next) {
+            markdown = arguments[++i];
         } else if (argument == "--growth" && has_next) {
             picture = arguments[++i];
         } else if (argument == "--probe" && arguments.size() == i + 5) {
@@ -138,7 +146,7 @@ int run(const std::vector<std::string_view>& arguments) {
             return usage();
         }
     }
-    if (picture.empty()) return run_all(names, quick, json);
+    if (picture.empty()) return run_all(names, quick, json, markdown);
     bench::growth(picture, quick);
     return 0;
 }
