@@ -2,7 +2,9 @@
 #include <condition_variable>
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
@@ -10,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <grafo/detail/poll_reactor.hpp>
 #include <grafo/event_loop.hpp>
 #include <grafo/reactor.hpp>
 #include <grafo/sleep.hpp>
@@ -17,10 +20,15 @@
 
 #include "catch.hpp"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 using namespace std::chrono_literals;
 using grafo::EventLoop;
 using grafo::Reactor;
 using grafo::Task;
+using grafo::Watch;
+using grafo::Watcher;
 
 namespace {
 
@@ -108,6 +116,32 @@ public:
 
 private:
     std::coroutine_handle<>& place_;
+};
+
+// A descriptor that can be read once it was set, from any thread, and until it is cleared; calls a
+// function then.
+class Signal : public Watcher {
+public:
+    explicit Signal(std::function<void()> f) : fn(std::move(f)) {}
+    Signal(const Signal&) = delete;
+    Signal& operator=(const Signal&) = delete;
+    virtual ~Signal() { close(descriptor); }
+
+    void set() const { REQUIRE(eventfd_write(descriptor, 1) == 0); }
+    void clear() const {
+        eventfd_t value = 0;
+        REQUIRE(eventfd_read(descriptor, &value) == 0);
+    }
+    void readable() noexcept override {
+        ++calls;
+        fn();
+    }
+    void begin() { watch = grafo::detail::watch(EventLoop::current(), descriptor, *this); }
+
+    int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    std::function<void()> fn;
+    int calls = 0;
+    std::unique_ptr<Watch> watch;
 };
 
 }  // namespace
@@ -324,4 +358,193 @@ TEST_CASE("Several posts to a sleeping loop reach it whatever the moment") {
     loop.run(body());
     for (std::thread& poster : posters) poster.join();
     CHECK(called == threads * posts);
+}
+
+TEST_CASE("A loop asleep in its own reactor is told that a descriptor it watches can be read") {
+    EventLoop loop;
+    std::coroutine_handle<> parked;
+    Signal signal([&] {
+        signal.clear();
+        parked.resume();
+    });
+    const auto body = [&]() -> Task<> {
+        signal.begin();
+        for (int i = 0; i < 3; ++i) {
+            loop.post([&] { std::thread([&] { signal.set(); }).join(); });
+            co_await Park(parked);
+        }
+        signal.watch.reset();
+    };
+    loop.run(body());
+    CHECK(signal.calls == 3);
+}
+
+TEST_CASE("A watcher is called again for as long as its descriptor can be read") {
+    EventLoop loop;
+    std::coroutine_handle<> parked;
+    Signal signal([&] {
+        if (signal.calls == 3) parked.resume();
+    });
+    const auto body = [&]() -> Task<> {
+        signal.begin();
+        signal.set();
+        co_await Park(parked);
+        signal.watch.reset();
+    };
+    loop.run(body());
+    CHECK(signal.calls >= 3);
+}
+
+TEST_CASE("A watcher may end its own watch and another that is due in the same moment") {
+    EventLoop loop;
+    std::coroutine_handle<> parked;
+    Signal second([] {});
+    Signal first([&] {
+        first.watch.reset();
+        second.watch.reset();
+        parked.resume();
+    });
+    const auto body = [&]() -> Task<> {
+        first.begin();
+        second.begin();
+        first.set();
+        second.set();
+        co_await Park(parked);
+        for (int i = 0; i < 3; ++i) co_await grafo::yield();
+    };
+    loop.run(body());
+    CHECK(first.calls == 1);
+    CHECK(second.calls == 0);
+}
+
+TEST_CASE("A watcher may begin a watch") {
+    EventLoop loop;
+    std::coroutine_handle<> parked;
+    Signal second([&] {
+        second.watch.reset();
+        parked.resume();
+    });
+    Signal first([&] {
+        first.watch.reset();
+        second.begin();
+        second.set();
+    });
+    const auto body = [&]() -> Task<> {
+        first.begin();
+        first.set();
+        co_await Park(parked);
+    };
+    loop.run(body());
+    CHECK(first.calls == 1);
+    CHECK(second.calls == 1);
+}
+
+TEST_CASE("A loop that never sleeps sees what it watches between two rounds") {
+    EventLoop loop;
+    Signal signal([&] { signal.watch.reset(); });
+    const auto body = [&]() -> Task<> {
+        signal.begin();
+        signal.set();
+        while (signal.calls == 0) co_await grafo::yield();
+    };
+    loop.run(body());
+    CHECK(signal.calls == 1);
+}
+
+TEST_CASE("A loop that watches waits: that is no deadlock, and after the watch it is one") {
+    EventLoop loop;
+    Signal signal([&] { signal.watch.reset(); });
+    const auto body = [&]() -> Task<> {
+        signal.begin();
+        signal.set();
+        co_await std::suspend_always();
+    };
+    CHECK_THROWS_AS(loop.run(body()), grafo::DeadlockError);
+    CHECK(signal.calls == 1);
+}
+
+TEST_CASE("A virtual clock stands still while a descriptor is watched") {
+    EventLoop loop(grafo::virtual_time);
+    const EventLoop::TimePoint start = loop.now();
+    EventLoop::TimePoint called;
+    Signal signal([&] {
+        called = loop.now();
+        signal.watch.reset();
+    });
+    std::thread thread;
+    const auto body = [&]() -> Task<> {
+        signal.begin();
+        thread = std::thread([&] { signal.set(); });
+        co_await grafo::sleep_for(1h);
+    };
+    loop.run(body());
+    thread.join();
+    CHECK(called == start);
+    CHECK(loop.now() == start + 1h);
+}
+
+TEST_CASE("Timers and posts reach a loop that watches a descriptor") {
+    EventLoop loop;
+    std::coroutine_handle<> parked;
+    Signal never([] {});
+    std::thread thread;
+    const auto body = [&]() -> Task<> {
+        never.begin();
+        const EventLoop::TimePoint until = loop.now() + 2ms;
+        co_await grafo::sleep_until(until);
+        CHECK(loop.now() >= until);
+        loop.post([&] { thread = std::thread([&] { loop.post([&] { parked.resume(); }); }); });
+        co_await Park(parked);
+        never.watch.reset();
+    };
+    loop.run(body());
+    thread.join();
+    CHECK(never.calls == 0);
+}
+
+TEST_CASE("A watch may outlive its loop") {
+    Signal signal([] {});
+    {
+        EventLoop loop;
+        const auto body = [&]() -> Task<> {
+            signal.begin();
+            co_return;
+        };
+        loop.run(body());
+    }
+    CHECK(signal.watch != nullptr);
+    signal.watch.reset();
+}
+
+TEST_CASE("A loop has the reactor that it was given watch descriptors") {
+    class WatchingReactor : public ScriptedReactor {
+    public:
+        std::unique_ptr<Watch> watch(int descriptor, Watcher& watcher) override {
+            watched.push_back(descriptor);
+            watcher.readable();
+            return std::make_unique<Watch>();
+        }
+        std::vector<int> watched;
+    };
+    WatchingReactor reactor;
+    EventLoop loop(reactor);
+    Signal signal([] {});
+    const auto body = [&]() -> Task<> {
+        signal.begin();
+        co_return;
+    };
+    loop.run(body());
+    CHECK(reactor.watched == std::vector<int>{signal.descriptor});
+    CHECK(signal.calls == 1);
+}
+
+TEST_CASE("A reactor that cannot watch descriptors is named when one is to be watched") {
+    ScriptedReactor reactor;
+    EventLoop loop(reactor);
+    Signal signal([] {});
+    const auto body = [&]() -> Task<> {
+        signal.begin();
+        co_return;
+    };
+    CHECK_THROWS_WITH(loop.run(body()), Catch::Matchers::ContainsSubstring("Reactor::watch"));
 }

@@ -298,6 +298,7 @@ private:
     }
 
     detail::ConditionReactor own_reactor_;
+    std::unique_ptr<Reactor> instead_;  // of the own one, from the first descriptor watched on
     Reactor* reactor_;
     detail::Shared<detail::Mailbox> mailbox_;
     detail::TimerHeap timers_;
@@ -323,6 +324,17 @@ struct LoopAccess {
     static TimerHeap& timers(EventLoop& loop) noexcept { return loop.timers_; }
     static LoopCore& core(EventLoop& loop) noexcept { return loop; }
     static const Shared<Mailbox>& mailbox(EventLoop& loop) noexcept { return loop.mailbox_; }
+    static Reactor& reactor(EventLoop& loop) noexcept { return *loop.reactor_; }
+    // Not in one that the user has chosen.
+    static bool sleeps_in_own(EventLoop& loop) noexcept {
+        return loop.reactor_ == &loop.own_reactor_;
+    }
+    // In the place of its own, on the loop's thread.
+    static void sleep_in(EventLoop& loop, std::unique_ptr<Reactor> reactor) noexcept {
+        loop.mailbox_->set_reactor(*reactor);
+        loop.reactor_ = reactor.get();
+        loop.instead_ = std::move(reactor);
+    }
     // One task to its end; what it started goes on in the next step.
     template <class T>
     static T step(EventLoop& loop, Task<T> task) {
