@@ -18,6 +18,10 @@
 
 namespace grafo {
 
+namespace detail {
+class LoopDriver;
+}
+
 /// Selects the clock of an `EventLoop` that skips idle time: `EventLoop loop{virtual_time};`.
 struct VirtualTime {
     constexpr explicit VirtualTime() noexcept {}
@@ -40,6 +44,9 @@ public:
     explicit EventLoop(VirtualTime) : EventLoop(nullptr, true) {}
     /// A loop that sleeps in `reactor`, which must outlive it.
     explicit EventLoop(Reactor& reactor) : EventLoop(&reactor, false) {}
+    /// A loop in virtual time that sleeps in `reactor`, which must outlive it: while an operation
+    /// is out the clock stands still.
+    EventLoop(VirtualTime, Reactor& reactor) : EventLoop(&reactor, true) {}
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
     /// Destroys what was spawned and never run, and what was posted and never delivered.
@@ -97,6 +104,7 @@ public:
 
 private:
     friend struct detail::LoopAccess;
+    friend class detail::LoopDriver;
 
     EventLoop(Reactor* reactor, bool is_virtual)
         : reactor_(reactor != nullptr ? reactor : &own_reactor_),
@@ -335,6 +343,7 @@ struct LoopAccess {
         loop.reactor_ = reactor.get();
         loop.instead_ = std::move(reactor);
     }
+    static Reactor& reactor(EventLoop& loop) noexcept { return *loop.reactor_; }
     // One task to its end; what it started goes on in the next step.
     template <class T>
     static T step(EventLoop& loop, Task<T> task) {

@@ -57,6 +57,9 @@ public:
                                                        [[maybe_unused]] Watcher& watcher) {
         return nullptr;
     }
+    /// The address of a variable that all reactors of a class have in common, and no others: how
+    /// the functions that need such a reactor recognise the one that a loop sleeps in.
+    [[nodiscard]] virtual const void* kind() const noexcept { return nullptr; }
 };
 
 }  // namespace grafo

@@ -61,12 +61,17 @@ public:
 
     // Blocks until there is mail or `deadline` is reached.
     void wait(const Reactor::TimePoint* deadline) {
-        {
-            const LockGuard lock(mutex_);
-            if (first_ != nullptr) return;
-            sleeping_ = true;
-        }
+        if (!fall_asleep()) return;
         reactor_->wait(deadline);
+        wake_up();
+    }
+    // From here on a post wakes the reactor. False if there is mail.
+    [[nodiscard]] bool fall_asleep() noexcept {
+        const LockGuard lock(mutex_);
+        sleeping_ = first_ == nullptr;
+        return sleeping_;
+    }
+    void wake_up() noexcept {
         const LockGuard lock(mutex_);
         sleeping_ = false;
     }
