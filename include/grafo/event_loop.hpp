@@ -343,7 +343,6 @@ struct LoopAccess {
         loop.reactor_ = reactor.get();
         loop.instead_ = std::move(reactor);
     }
-    static Reactor& reactor(EventLoop& loop) noexcept { return *loop.reactor_; }
     // One task to its end; what it started goes on in the next step.
     template <class T>
     static T step(EventLoop& loop, Task<T> task) {

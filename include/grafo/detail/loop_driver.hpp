@@ -83,7 +83,7 @@ private:
 
     private:
         LoopCore* loop_;
-        const std::shared_ptr<Mailbox>* mailbox_ = nullptr;
+        const Shared<Mailbox>* mailbox_ = nullptr;
     };
 
     static EventLoop::Spawned& spawned(Registered& registered) noexcept {
