@@ -137,7 +137,7 @@ public:
     // The loop of whoever will wait, once it is known that nobody waits in another.
     void attach() {
         EventLoop& loop = EventLoop::current();
-        const std::shared_ptr<Mailbox>& mailbox = LoopAccess::mailbox(loop);
+        const Shared<Mailbox>& mailbox = LoopAccess::mailbox(loop);
         if (home_ != mailbox) {
             jobs_.for_each([](CurlJob& job) {
                 if (!job.awaited()) return;
@@ -253,7 +253,7 @@ private:
     Descriptor epoll_;
     Descriptor timer_;
     Multi multi_;
-    std::shared_ptr<Mailbox> home_;  // of the loop that used it last
+    Shared<Mailbox> home_;  // of the loop that used it last
     std::unique_ptr<Watch> watch_;   // while a job is live
     LinkList<CurlJob> jobs_;
     std::size_t live_ = 0;  // at work and not paused: libcurl will have something to do for them
