@@ -264,7 +264,8 @@ public:
         run_.set_waiter(this);
         return true;
     }
-    void await_resume() const {
+    void await_resume() {
+        context = nullptr;  // the next await may be in another one, and this one gone by then
         if (run_.cancelled()) throw Cancelled();
     }
 
