@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <iterator>
+#include <random>
 #include <stdexcept>
 
 #include "targets.hpp"
@@ -100,8 +101,12 @@ void Contest::add(std::string side, std::function<double()> round) {
 
 void Contest::run() {
     for (Side& side : sides_) side.round();
+    std::vector<Side*> order;
+    for (Side& side : sides_) order.push_back(&side);
+    std::minstd_rand random(1);
     for (int i = 0; i < rounds_; ++i) {
-        for (Side& side : sides_) side.samples.push_back(side.round());
+        std::shuffle(order.begin(), order.end(), random);
+        for (Side* side : order) side->samples.push_back(side->round());
     }
 }
 

@@ -14,7 +14,8 @@ using Samples = std::vector<double>;
 
 [[nodiscard]] double median(Samples samples);
 
-// Sides that are measured in turn, A B A B …, so that a drift of the machine meets all of them.
+// Sides that are measured in turn, so that a drift of the machine meets all of them; in another
+// order each round, so that none always finds the caches as the same other side left them.
 class Contest {
 public:
     explicit Contest(int rounds) : rounds_(rounds) {}
