@@ -36,6 +36,11 @@ void probe_side(std::string_view side, int runs) {
         TbbSide tbb(shape);
         run(tbb, runs);
 #endif
+#if defined(GRAFO_BENCHMARK_TASKFLOW)
+    } else if (side == "Taskflow" && !Forwards) {
+        TaskflowSide taskflow(shape);
+        run(taskflow, runs);
+#endif
     } else {
         throw std::runtime_error("there is no side " + std::string(side));
     }
