@@ -15,7 +15,7 @@ using Samples = std::vector<double>;
 [[nodiscard]] double median(Samples samples);
 
 // Sides that are measured in turn, so that a drift of the machine meets all of them; in another
-// order each round, so that none always finds the caches as the same other side left them.
+// order each round, so that none always follows the same other side.
 class Contest {
 public:
     explicit Contest(int rounds) : rounds_(rounds) {}

@@ -1,17 +1,14 @@
 // ./benchmarks/run calls this program; see there.
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <iterator>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "apart.hpp"
 #include "peers.hpp"
 #include "workloads.hpp"
 
@@ -70,36 +67,6 @@ void note_what_is_missing(bench::Bench& table) {
     table.note("left out: libcoro and cppcoro (no Debian packages)");
 }
 
-// In a process of its own, so that none inherits the heap or the threads of another.
-void run_apart(const Workload& workload, bool quick, bench::Bench& table) {
-    int ends[2];
-    if (pipe(ends) != 0) throw std::runtime_error("no pipe");
-    std::fflush(nullptr);
-    const pid_t child = fork();
-    if (child < 0) throw std::runtime_error("no process");
-    if (child == 0) {
-        close(ends[0]);
-        try {
-            bench::Bench rows(quick);
-            workload.run(rows);
-            std::FILE* out = fdopen(ends[1], "w");
-            rows.save(out);
-            std::fclose(out);
-        } catch (const std::exception& error) {
-            std::fprintf(stderr, " %s\n", error.what());
-            _exit(1);
-        }
-        _exit(0);  // the threads of a peer may be alive still
-    }
-    close(ends[1]);
-    std::FILE* in = fdopen(ends[0], "r");
-    table.load(in);
-    std::fclose(in);
-    int status = 0;
-    waitpid(child, &status, 0);
-    bench::require(status == 0, "a workload failed: " + std::string(workload.name));
-}
-
 int run_all(const std::vector<std::string_view>& names, bool quick, const std::string& json,
             const std::string& markdown) {
     bench::Bench table(quick);
@@ -109,7 +76,12 @@ int run_all(const std::vector<std::string_view>& names, bool quick, const std::s
         }
         const double start = bench::seconds();
         std::fprintf(stderr, "%s ...", std::string(workload.name).c_str());
-        run_apart(workload, quick, table);
+        const auto measure = [&](std::FILE* out) {
+            bench::Bench rows(quick);
+            workload.run(rows);
+            rows.save(out);
+        };
+        bench::apart(std::string(workload.name), measure, [&](std::FILE* in) { table.load(in); });
         std::fprintf(stderr, " %.1f s\n", bench::seconds() - start);
     }
     note_what_is_missing(table);
