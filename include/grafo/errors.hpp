@@ -1,4 +1,5 @@
 #pragma once
+#include <cstddef>
 #include <exception>
 #include <stdexcept>
 #include <string>
@@ -12,12 +13,16 @@ namespace grafo {
 class AnyNode;
 
 namespace detail {
+struct ErrorAccess;
+struct NodePath final : SharedByThreads {
+    explicit NodePath(std::size_t size) : ids(size) {}
+    std::vector<std::string> ids;
+};
 // What the copies of a NodeError share; see NodeFailure.
 struct FailureData : SharedByThreads {
-    FailureData(std::vector<std::string> ids, unsigned count)
-        : path(std::move(ids)), attempts(count) {}
+    FailureData(Shared<NodePath> ids, unsigned count) : path(std::move(ids)), attempts(count) {}
     virtual ~FailureData() = default;
-    std::vector<std::string> path;
+    Shared<NodePath> path;
     unsigned attempts;
 };
 }  // namespace detail
@@ -97,7 +102,9 @@ public:
     /// The node that failed.
     [[nodiscard]] AnyNode node() const;
     /// The ids from a root down to the node: the path on which it became ready last.
-    [[nodiscard]] const std::vector<std::string>& path() const noexcept { return failure_->path; }
+    [[nodiscard]] const std::vector<std::string>& path() const noexcept {
+        return failure_->path->ids;
+    }
     /// How often the body was tried; 0 if it failed before its body was called.
     [[nodiscard]] unsigned attempts() const noexcept { return failure_->attempts; }
     /// What the node threw.
@@ -108,11 +115,20 @@ public:
         : Error(what), failure_(std::move(failure)) {}
 
 private:
+    friend struct detail::ErrorAccess;
     detail::Shared<const detail::FailureData> failure_;
 };
 
 namespace detail {
+struct ErrorAccess {
+    static const FailureData& failure(const NodeError& error) noexcept { return *error.failure_; }
+};
 struct NodeErrors final : SharedByThreads {
+    // What std::vector::erase does, with less of its machinery.
+    void erase_at(std::size_t place) {
+        for (std::size_t i = place + 1; i < list.size(); ++i) list[i - 1] = std::move(list[i]);
+        list.pop_back();
+    }
     std::vector<NodeError> list;
 };
 }  // namespace detail

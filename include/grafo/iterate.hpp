@@ -1,11 +1,11 @@
 #pragma once
 #include <cstddef>
 #include <iterator>
-#include <memory>
 #include <type_traits>
 #include <utility>
 
 #include <grafo/async_generator.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/event_loop.hpp>
 
 namespace grafo {
@@ -46,9 +46,7 @@ public:
     };
 
     explicit Iterate(AsyncGenerator<T, R>&& generator)
-        : own_loop_(std::make_unique<EventLoop>()),
-          loop_(*own_loop_),
-          generator_(std::move(generator)) {}
+        : own_loop_(new EventLoop), loop_(*own_loop_), generator_(std::move(generator)) {}
     Iterate(EventLoop& loop, AsyncGenerator<T, R>&& generator)
         : loop_(loop), generator_(std::move(generator)) {}
     Iterate(const Iterate&) = delete;
@@ -66,7 +64,7 @@ private:
     static Task<Item> next(AsyncGenerator<T, R>& generator) { co_return co_await generator.next(); }
     Item step() { return detail::LoopAccess::step(loop_, next(generator_)); }
 
-    std::unique_ptr<EventLoop> own_loop_;
+    detail::Owned<EventLoop> own_loop_;
     EventLoop& loop_;
     AsyncGenerator<T, R> generator_;
 };

@@ -15,6 +15,7 @@
 #include <grafo/detail/inspect.hpp>
 #include <grafo/detail/limits.hpp>
 #include <grafo/detail/owned.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/detail/typed_wiring.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/node_context.hpp>
@@ -420,8 +421,7 @@ inline unsigned NodeContext::attempt() const noexcept {
 
 namespace detail {
 struct NodeFailure final : FailureData {
-    NodeFailure(const AnyNode& owned, NodeCore& failed, std::vector<std::string> ids,
-                unsigned count)
+    NodeFailure(const AnyNode& owned, NodeCore& failed, Shared<NodePath> ids, unsigned count)
         : FailureData(std::move(ids), count), node(owned), weak(failed) {}
     AnyNode node;  // empty where the graph itself keeps the error
     WeakNode weak;

@@ -23,6 +23,7 @@ struct Param {
     using Type = P;
     static constexpr ParamKind kind = K;
     static constexpr std::string_view name() noexcept { return Name.view(); }
+    using Unfilled = Param<Name, P, K == ParamKind::filled ? ParamKind::open : K>;
 };
 
 template <class P>
@@ -131,6 +132,19 @@ struct CheckParams<TypeList<P...>> {
     static constexpr bool streams_accepted = (StreamAccepted<typename P::Type>::value && ...);
 };
 
+// What is the same for all nodes that one NodeImpl will do for, whatever their arguments are.
+template <class F, bool HasContext, class... P>
+struct NodeKind {
+    using Callable = F;
+    using Return = typename Signature<F>::Result;
+    using Params = TypeList<P...>;
+    using Output = typename ResultTraits<Return>::Output;
+    using Chunk = typename ResultTraits<Return>::Chunk;
+    static constexpr BodyKind kind = ResultTraits<Return>::kind;
+    static constexpr bool has_context = HasContext;
+    static constexpr bool result_is_chunks = is_chunk_output<Return>;
+};
+
 // A callable and the arguments beside it.
 template <class F, class... A>
 struct BuildCall {
@@ -148,7 +162,6 @@ struct BuildCall {
 template <class F, class... A>
     requires(Signature<F>::visible)
 struct BuildCall<F, A...> {
-    using Callable = F;
     using Sig = Signature<F>;
     using Return = typename Sig::Result;
     using Traits = ResultTraits<Return>;
@@ -171,15 +184,16 @@ struct BuildCall<F, A...> {
                                   lists_accepted && streams_accepted && result_accepted;
     using Output = typename Traits::Output;
     using Chunk = typename Traits::Chunk;
-    static constexpr bool result_is_chunks = is_chunk_output<Return>;
 
     template <class List>
     struct ToKnown;
     template <class... P>
     struct ToKnown<TypeList<P...>> {
         using type = Known<Chunk, P...>;
+        using Kind = NodeKind<F, has_context, typename P::Unfilled...>;
     };
     using Type = typename ToKnown<Params>::type;
+    using Kind = typename ToKnown<Params>::Kind;
 };
 
 template <class... A>

@@ -122,7 +122,7 @@ public:
 template <class B, class F, class... A>
 Handle construct_node(std::string id, F&& callable, A&&... arguments) {
     const CaptureScope capture_scope;
-    auto* core = new NodeImpl<B>(std::in_place, std::forward<F>(callable));
+    auto* core = new NodeImpl<typename B::Kind>(std::in_place, std::forward<F>(callable));
     const Handle handle(core);
     core->id = std::move(id);
     try {

@@ -3,7 +3,6 @@
 #include <coroutine>
 #include <cstdint>
 #include <exception>
-#include <functional>
 #include <string>
 #include <utility>
 
@@ -145,9 +144,11 @@ Task<> run_attempt(NodeCore& node, Extras& extras) {
     const TimerScope scope(extras, timer);
     node.called = true;
     ++extras.attempts;
-    std::uint32_t index = 0;
-    Task<> evaluation;
-    while (node.next_deferred(index, evaluation)) {
+    const std::uint32_t count = node.type().param_count;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (!node.is_deferred(i) || node.find_edge(i) != nullptr) continue;
+        const AnySlot at = node.any_slot(i);
+        Task<> evaluation = at.actions->evaluate(at.slot);
         if (evaluation) co_await std::move(evaluation);
     }
     co_await Body(node);

@@ -6,12 +6,16 @@ namespace grafo::detail {
 
 // In the largest unit in which it is a whole number: "1500 ms", "2 s".
 [[nodiscard]] inline std::string duration_text(std::chrono::nanoseconds d) {
-    using namespace std::chrono;
-    const auto in = [](auto count, const char* unit) { return std::to_string(count) + unit; };
-    if (d % seconds(1) == nanoseconds(0)) return in(d / seconds(1), " s");
-    if (d % milliseconds(1) == nanoseconds(0)) return in(d / milliseconds(1), " ms");
-    if (d % microseconds(1) == nanoseconds(0)) return in(d / microseconds(1), " us");
-    return in(d.count(), " ns");
+    struct Unit {
+        std::chrono::nanoseconds::rep length;
+        const char* name;
+    };
+    for (const Unit& unit :
+         {Unit{1'000'000'000, " s"}, Unit{1'000'000, " ms"}, Unit{1'000, " us"}}) {
+        if (d.count() % unit.length == 0)
+            return std::to_string(d.count() / unit.length) + unit.name;
+    }
+    return std::to_string(d.count()) + " ns";
 }
 
 }  // namespace grafo::detail

@@ -166,27 +166,34 @@ public:
         const std::uint32_t mark = Graph::next_mark();
         for (const AnyNode& node : nodes) node.core()->mark = mark;
         for (const AnyNode& node : nodes) node.core()->scratch = 0;
-        std::vector<std::pair<AnyNode, AnyNode>> edges;  // the visitor may leave marks of its own
+        struct Edge {
+            AnyNode parent;
+            AnyNode child;
+        };
+        FlatList<Edge> edges;  // the visitor may leave marks of its own
         std::uint32_t number = 0;
         for (const AnyNode& node : nodes) {
             ++number;
             for (const OutEdge& edge : node.core()->out) {
                 if (edge.child->mark != mark) continue;
                 if (std::exchange(edge.child->scratch, number) == number) continue;
-                edges.emplace_back(node, AnyNode(*edge.child));
+                edges.push_back({node, AnyNode(*edge.child)});
             }
         }
-        for (const auto& [parent, child] : edges) visit(parent, child);
+        for (const Edge& edge : edges) visit(edge.parent, edge.child);
     }
     [[nodiscard]] std::vector<AnyNode> leaves() const {
-        std::vector<AnyNode> nodes = members();
+        const std::vector<AnyNode> nodes = members();
         FlatList<NodeCore*> inner;
         for_each_edge(
             nodes, [&](const AnyNode& parent, const AnyNode&) { inner.push_back(parent.core()); });
         const std::uint32_t mark = Graph::next_mark();
         for (NodeCore* node : inner) node->mark = mark;
-        std::erase_if(nodes, [&](const AnyNode& node) { return node.core()->mark == mark; });
-        return nodes;
+        std::vector<AnyNode> outer;
+        for (const AnyNode& node : nodes) {
+            if (node.core()->mark != mark) outer.push_back(node);
+        }
+        return outer;
     }
 
     const RunCoroutines& coroutines;

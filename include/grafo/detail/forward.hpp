@@ -196,26 +196,45 @@ public:
     EdgePredicate(const EdgePredicate&) = delete;
     EdgePredicate& operator=(const EdgePredicate&) = delete;
     virtual ~EdgePredicate() = default;
-    // A task to be awaited, or an empty one if the answer is there.
-    virtual Task<> ask(NodeCore& parent, bool& answer) = 0;
+    // Evaluates the edge that it guards: asks, and if it is taken evaluates the forward behind.
+    virtual Task<> evaluate(Forward& edge, Forward* behind, NodeCore& parent) = 0;
 };
 
 template <class T, class P>
 class EdgePredicateOf final : public EdgePredicate {
 public:
     explicit EdgePredicateOf(P&& asks) : asks_(std::move(asks)) {}
-    Task<> ask(NodeCore& parent, bool& answer) override {
+    Task<> evaluate(Forward& edge, Forward* behind, NodeCore& parent) override {
+        edge.taken = false;
+        edge.asking = true;
         if constexpr (AwaitableResult<decltype(call_with_output<T>(asks_, parent))>) {
-            return await_answer(*this, parent, answer);
+            return await_answer(*this, edge, behind, parent);
         } else {
-            answer = static_cast<bool>(call_with_output<T>(asks_, parent));
+            const bool answer = static_cast<bool>(call_with_output<T>(asks_, parent));
+            Task<> forwarding = forward(edge, behind, parent, answer);
+            if (forwarding) return await_forward(edge, std::move(forwarding));
             return {};
         }
     }
 
 private:
-    static Task<> await_answer(EdgePredicateOf& self, NodeCore& parent, bool& answer) {
-        answer = static_cast<bool>(co_await call_with_output<T>(self.asks_, parent));
+    static Task<> forward(Forward& edge, Forward* behind, NodeCore& parent, bool answer) {
+        edge.asking = false;
+        if (!answer) return {};
+        Task<> forwarding;
+        if (behind != nullptr && behind->evaluated()) forwarding = behind->evaluate(parent);
+        edge.taken = !forwarding;
+        return forwarding;
+    }
+    static Task<> await_answer(EdgePredicateOf& self, Forward& edge, Forward* behind,
+                               NodeCore& parent) {
+        const bool answer = static_cast<bool>(co_await call_with_output<T>(self.asks_, parent));
+        Task<> forwarding = forward(edge, behind, parent, answer);
+        if (forwarding) co_await await_forward(edge, std::move(forwarding));
+    }
+    static Task<> await_forward(Forward& edge, Task<> forwarding) {
+        co_await std::move(forwarding);
+        edge.taken = true;
     }
     P asks_;
 };
@@ -234,14 +253,7 @@ public:
         if (behind_ != nullptr && behind_->owned()) delete behind_;
     }
     Task<> evaluate(NodeCore& parent) override {
-        this->taken = false;
-        this->asking = true;
-        answer_ = false;
-        Task<> asking_task = predicate_->ask(parent, answer_);
-        if (asking_task) return await_answer(*this, parent, std::move(asking_task));
-        Task<> forwarding = forward(parent);
-        if (forwarding) return await_forward(*this, std::move(forwarding));
-        return {};
+        return predicate_->evaluate(*this, behind_, parent);
     }
     void reset() noexcept override {
         if (behind_ != nullptr && behind_->owned()) behind_->reset();
@@ -251,26 +263,8 @@ protected:
     [[nodiscard]] Forward* behind() const noexcept { return behind_; }
 
 private:
-    Task<> forward(NodeCore& parent) {
-        this->asking = false;
-        if (!answer_) return {};
-        Task<> forwarding;
-        if (behind_ != nullptr && behind_->evaluated()) forwarding = behind_->evaluate(parent);
-        this->taken = !forwarding;
-        return forwarding;
-    }
-    static Task<> await_answer(GuardedBase& self, NodeCore& parent, Task<> asking) {
-        co_await std::move(asking);
-        Task<> forwarding = self.forward(parent);
-        if (forwarding) co_await await_forward(self, std::move(forwarding));
-    }
-    static Task<> await_forward(GuardedBase& self, Task<> forwarding) {
-        co_await std::move(forwarding);
-        self.taken = true;
-    }
     Owned<EdgePredicate> predicate_;
     Forward* behind_;
-    bool answer_ = false;
 };
 
 using GuardedOrder = GuardedBase<Forward>;

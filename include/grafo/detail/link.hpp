@@ -24,26 +24,20 @@ struct Link {
     Link* next = nullptr;
 };
 
-// The head of such a list. T derives from Link; the list owns nothing.
-template <class T>
-class LinkList {
+// What does not depend on the type of the members.
+class LinkHead {
 public:
-    LinkList() noexcept { clear_head(); }
-    LinkList(const LinkList&) = delete;
-    LinkList& operator=(const LinkList&) = delete;
-    ~LinkList() {
+    LinkHead() noexcept { clear_head(); }
+    LinkHead(const LinkHead&) = delete;
+    LinkHead& operator=(const LinkHead&) = delete;
+    ~LinkHead() {
         while (!empty()) head_.next->unlink();
         head_.next = nullptr;
     }
-
     [[nodiscard]] bool empty() const noexcept { return head_.next == &head_; }
-    [[nodiscard]] T& front() const noexcept { return static_cast<T&>(*head_.next); }
-
-    void push_back(T& item) noexcept { insert_before(head_, item); }
-    void push_front(T& item) noexcept { insert_before(*head_.next, item); }
 
     // Moves everything of `other` to the end of this list.
-    void splice_back(LinkList& other) noexcept {
+    void splice_back(LinkHead& other) noexcept {
         if (other.empty()) return;
         Link& last = *head_.prev;
         last.next = other.head_.next;
@@ -53,19 +47,8 @@ public:
         other.clear_head();
     }
 
-    // Calls visit(item) on each; the item visited may leave the list, others may not.
-    template <class Visit>
-    void for_each(Visit&& visit) const {
-        for (Link* link = head_.next; link != &head_;) {
-            Link* next = link->next;
-            visit(static_cast<T&>(*link));
-            link = next;
-        }
-    }
-
-private:
-    static void insert_before(Link& position, T& inserted) noexcept {
-        Link& item = inserted;
+protected:
+    static void insert_before(Link& position, Link& item) noexcept {
         item.prev = position.prev;
         item.next = &position;
         position.prev->next = &item;
@@ -77,6 +60,26 @@ private:
     }
 
     Link head_;
+};
+
+// The head of such a list. T derives from Link; the list owns nothing.
+template <class T>
+class LinkList : public LinkHead {
+public:
+    [[nodiscard]] T& front() const noexcept { return static_cast<T&>(*head_.next); }
+
+    void push_back(T& item) noexcept { insert_before(head_, item); }
+    void push_front(T& item) noexcept { insert_before(*head_.next, item); }
+
+    // Calls visit(item) on each; the item visited may leave the list, others may not.
+    template <class Visit>
+    void for_each(Visit&& visit) const {
+        for (Link* link = head_.next; link != &head_;) {
+            Link* next = link->next;
+            visit(static_cast<T&>(*link));
+            link = next;
+        }
+    }
 };
 
 }  // namespace grafo::detail

@@ -86,6 +86,36 @@ struct OutEdge {
     Forward* forward;  // null unless it is evaluated at this node's end, or a pipe
 };
 
+// What the slot of a parameter can do, for those who do not know its type; see slot.hpp. Without
+// state.
+class SlotActions {
+public:
+    // Is it bound to a value or deferred?
+    [[nodiscard]] virtual bool bound(const void* slot) const noexcept = 0;
+    [[nodiscard]] virtual bool deferred(const void* slot) const noexcept = 0;
+    // Evaluates the deferred argument.
+    virtual Task<> evaluate(void* slot) const = 0;
+    // After the node has settled: lets go of what was assembled for the attempt.
+    virtual void release(void* slot) const noexcept = 0;
+    // A forward of a whole output (into a pipe: of the chunks) of `type`; null if the type does not
+    // fit.
+    [[nodiscard]] virtual Forward* erased_forward(TypeId type) const = 0;
+    // The same forward behind a predicate; takes both over.
+    [[nodiscard]] virtual Forward* guarded_forward(Forward* forward,
+                                                   Owned<EdgePredicate> predicate) const = 0;
+    // Binds a value of `type`, moved from; false if the type is not the parameter's.
+    virtual bool bind(void* slot, TypeId type, void* value) const = 0;
+
+protected:
+    ~SlotActions() = default;
+};
+
+// A slot, and what it can do.
+struct AnySlot {
+    void* slot;
+    const SlotActions* actions;
+};
+
 // A parameter of a callable, for errors and for wiring that the compiler did not see.
 struct ParamInfo {
     std::string_view name;
@@ -236,25 +266,8 @@ public:
             clear_output();
         }
     }
-    // Evaluates the next deferred argument from `index` on; false if there is none.
-    virtual bool next_deferred(std::uint32_t& index, Task<>& task) = 0;
     [[nodiscard]] virtual const NodeType& type() const noexcept = 0;
-    // Is the parameter bound to a value or deferred?
-    [[nodiscard]] virtual bool is_bound(std::uint32_t param) const noexcept = 0;
-    // A forward of a whole output (into a pipe: of the chunks) of `type` into the parameter; null
-    // if the type does not fit.
-    [[nodiscard]] virtual Forward* erased_forward(std::uint32_t param, TypeId type) const = 0;
-    // The same forward behind a predicate; takes both over.
-    [[nodiscard]] virtual Forward* guarded_forward(std::uint32_t param, Forward* forward,
-                                                   Owned<EdgePredicate> predicate) const = 0;
-    // Binds a value of `type`, moved from; false if the type is not the parameter's.
-    virtual bool bind_erased(std::uint32_t param, TypeId type, void* value) = 0;
-    // The Slot of the parameter, for those who know its type.
-    [[nodiscard]] virtual void* slot_address(std::uint32_t param) noexcept = 0;
-    [[nodiscard]] virtual bool has_deferred() const noexcept = 0;
-    [[nodiscard]] virtual bool is_deferred(std::uint32_t param) const noexcept = 0;
-    // After the node has settled: what was assembled for the attempt.
-    virtual void release_arguments() noexcept = 0;
+    [[nodiscard]] virtual AnySlot any_slot(std::uint32_t param) noexcept = 0;
     // Puts a copy of the chunk into the output.
     virtual void collect_chunk(void* item) = 0;
     // A copy of the chunk; null where it cannot be copied.
@@ -263,6 +276,33 @@ public:
 
     void reap() noexcept override { run->reap(*this); }
     [[nodiscard]] std::string_view label() const noexcept override { return id; }
+
+    [[nodiscard]] bool is_bound(std::uint32_t param) const noexcept {
+        const AnySlot at = const_cast<NodeCore*>(this)->any_slot(param);
+        return at.actions->bound(at.slot);
+    }
+    [[nodiscard]] bool is_deferred(std::uint32_t param) const noexcept {
+        const AnySlot at = const_cast<NodeCore*>(this)->any_slot(param);
+        return at.actions->deferred(at.slot);
+    }
+    [[nodiscard]] bool has_deferred() const noexcept {
+        const std::uint32_t count = type().param_count;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            if (is_deferred(i)) return true;
+        }
+        return false;
+    }
+    // After the node has settled: what was assembled for the attempt.
+    void release_arguments() noexcept {
+        const std::uint32_t count = type().param_count;
+        for (std::uint32_t i = 0; i < count; ++i) {
+            const AnySlot at = any_slot(i);
+            at.actions->release(at.slot);
+        }
+    }
+    [[nodiscard]] Forward* erased_forward(std::uint32_t param, TypeId given) {
+        return any_slot(param).actions->erased_forward(given);
+    }
 
     [[nodiscard]] std::uint32_t find_param(std::string_view name) const noexcept {
         const NodeType& t = type();

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/node.hpp>
 
@@ -28,12 +29,12 @@ namespace grafo::detail {
 }
 
 // From a root down to the node, along those parents that settled last.
-[[nodiscard]] inline std::vector<std::string> path_to(const NodeCore& node) {
-    std::vector<std::string> path;
+[[nodiscard]] inline Shared<NodePath> path_to(NodeCore& node) {
+    FlatList<NodeCore*> nodes;
     const std::uint32_t mark = Graph::next_mark();
-    for (NodeCore* at = const_cast<NodeCore*>(&node); at->mark != mark;) {
+    for (NodeCore* at = &node; at->mark != mark;) {
         at->mark = mark;  // edges made in a run may form a cycle
-        path.push_back(at->id);
+        nodes.push_back(at);
         if (at->in.empty()) break;
         NodeCore* last = at->in[0].parent;
         for (const InEdge& edge : at->in) {
@@ -44,7 +45,9 @@ namespace grafo::detail {
         }
         at = last;
     }
-    return {path.rbegin(), path.rend()};
+    Shared<NodePath> path(new NodePath(nodes.size()));
+    for (std::size_t i = 0; i < nodes.size(); ++i) path->ids[nodes.size() - 1 - i] = nodes[i]->id;
+    return path;
 }
 
 [[nodiscard]] inline std::string path_text(const std::vector<std::string>& path) {
@@ -68,7 +71,8 @@ namespace grafo::detail {
     std::string cause = exception_text(node.error());
     if (cause.starts_with(name + " ")) cause.replace(0, name.size(), "it");
     std::string what = name + " failed: " + cause;
-    if (failure->path.size() > 1) what += " (path: " + path_text(failure->path) + ")";
+    const std::vector<std::string>& path = failure->path->ids;
+    if (path.size() > 1) what += " (path: " + path_text(path) + ")";
     try {
         std::rethrow_exception(node.error());
     } catch (...) {
@@ -84,8 +88,8 @@ namespace grafo::detail {
     } catch (const NodeError& node_error) {
         const AnyNode node = node_error.node();
         if (!node) return error;
-        const Shared<const FailureData> failure(
-            new NodeFailure(AnyNode(), *node.core(), node_error.path(), node_error.attempts()));
+        const Shared<const FailureData> failure(new NodeFailure(
+            AnyNode(), *node.core(), ErrorAccess::failure(node_error).path, node_error.attempts()));
         try {
             if (node_error.cause() != nullptr) std::rethrow_exception(node_error.cause());
         } catch (...) {

@@ -1,7 +1,6 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <string_view>
 #include <tuple>
 #include <type_traits>
@@ -35,7 +34,7 @@ struct ParamTable<TypeList<P...>> {
         info<SlotOf<P>>(P::name())..., ParamInfo{{}, nullptr, false, false, false, false}};
 };
 
-// A node of one callable: callable, arguments and output in one allocation.
+// A node of one kind (see NodeKind): callable, arguments and output in one allocation.
 template <class B>
 class NodeImpl final : public TypedCore<typename B::Output> {
     using Callable = typename B::Callable;
@@ -135,7 +134,7 @@ public:
             if (!body_.promise().result.has_value()) return false;
             keep_result();
         }
-        if constexpr (keeps_lists(std::type_identity<Slots>())) NodeImpl::release_arguments();
+        if constexpr (keeps_lists(std::type_identity<Slots>())) release_lists(Indices());
         return true;
     }
 
@@ -153,34 +152,10 @@ public:
         }
     }
 
-    bool next_deferred(std::uint32_t& index, Task<>& task) override {
-        return next_deferred(index, task, Indices());
-    }
-
     [[nodiscard]] const NodeType& type() const noexcept override { return node_type; }
 
-    [[nodiscard]] bool is_bound(std::uint32_t param) const noexcept override {
-        return is_bound(param, Indices());
-    }
-
-    [[nodiscard]] Forward* erased_forward(std::uint32_t param, TypeId given) const override {
-        return erased_forward(param, given, Indices());
-    }
-
-    [[nodiscard]] Forward* guarded_forward(std::uint32_t param, Forward* forward,
-                                           Owned<EdgePredicate> predicate) const override {
-        return guarded_forward(param, forward, std::move(predicate), Indices());
-    }
-
-    bool bind_erased(std::uint32_t param, TypeId given, void* value) override {
-        return bind_erased(param, given, value, Indices());
-    }
-    [[nodiscard]] void* slot_address(std::uint32_t param) noexcept override {
-        return slot_address(param, Indices());
-    }
-    [[nodiscard]] bool has_deferred() const noexcept override { return has_deferred(Indices()); }
-    [[nodiscard]] bool is_deferred(std::uint32_t param) const noexcept override {
-        return is_deferred(param, Indices());
+    [[nodiscard]] AnySlot any_slot(std::uint32_t param) noexcept override {
+        return any_slot(param, Indices());
     }
 
     void collect_chunk(void* item) override {
@@ -200,7 +175,6 @@ public:
         }
     }
 
-    void release_arguments() noexcept override { release_arguments(Indices()); }
     void dispose() noexcept override { delete this; }
 
     static constexpr NodeType node_type{
@@ -230,11 +204,13 @@ private:
     template <std::size_t... I>
     Return invoke(std::index_sequence<I...>) {
         if constexpr (B::has_context) {
-            return std::invoke(callable_, context_,
+            return callable_(context_,
+                             std::get<I>(slots_).get(*this, static_cast<std::uint32_t>(I))...);
+        } else if constexpr (std::is_member_function_pointer_v<Callable>) {
+            return call_member(callable_,
                                std::get<I>(slots_).get(*this, static_cast<std::uint32_t>(I))...);
         } else {
-            return std::invoke(callable_,
-                               std::get<I>(slots_).get(*this, static_cast<std::uint32_t>(I))...);
+            return callable_(std::get<I>(slots_).get(*this, static_cast<std::uint32_t>(I))...);
         }
     }
 
@@ -267,77 +243,19 @@ private:
     }
 
     template <std::size_t... I>
-    bool next_deferred(std::uint32_t& index, Task<>& task, std::index_sequence<I...>) {
-        bool found = false;
-        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, auto& slot) {
-            if (found || i < index || !slot.deferred() || this->find_edge(i) != nullptr) return;
-            found = true;
-            index = i + 1;
-            task = slot.evaluate();
-        };
-        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
+    AnySlot any_slot(std::uint32_t param, std::index_sequence<I...>) noexcept {
+        AnySlot found{nullptr, nullptr};
+        ((param == I ? static_cast<void>(found = any_slot_of(std::get<I>(slots_)))
+                     : static_cast<void>(0)),
+         ...);
         return found;
     }
-    template <std::size_t... I>
-    bool is_bound(std::uint32_t param, std::index_sequence<I...>) const noexcept {
-        return ((param == I && std::get<I>(slots_).bound()) || ...);
+    template <class S>
+    static AnySlot any_slot_of(S& slot) noexcept {
+        return AnySlot{&slot, &slot_actions<S>};
     }
     template <std::size_t... I>
-    Forward* erased_forward(std::uint32_t param, TypeId given, std::index_sequence<I...>) const {
-        Forward* forward = nullptr;
-        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, const auto& slot) {
-            using SlotType = std::remove_cvref_t<decltype(slot)>;
-            if (i == param) {
-                forward =
-                    make_erased_forward<typename SlotType::Element, SlotType::by_reference>(given);
-            }
-        };
-        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
-        return forward;
-    }
-    template <std::size_t... I>
-    Forward* guarded_forward(std::uint32_t param, Forward* forward, Owned<EdgePredicate> predicate,
-                             std::index_sequence<I...>) const {
-        Forward* guarded = nullptr;
-        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, const auto& slot) {
-            using Element = typename std::remove_cvref_t<decltype(slot)>::Element;
-            if (i == param) guarded = new Guarded<Element>(forward, std::move(predicate));
-        };
-        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
-        return guarded;
-    }
-    template <std::size_t... I>
-    bool bind_erased(std::uint32_t param, TypeId given, void* value, std::index_sequence<I...>) {
-        bool is_bound_now = false;
-        [[maybe_unused]] const auto try_one = [&](std::uint32_t i, auto& slot) {
-            using SlotType = std::remove_cvref_t<decltype(slot)>;
-            if constexpr (!SlotType::list &&
-                          std::is_move_constructible_v<typename SlotType::Value>) {
-                if (i != param || given != type_id<typename SlotType::Value>()) return;
-                slot.set(std::move(*static_cast<typename SlotType::Value*>(value)));
-                is_bound_now = true;
-            }
-        };
-        (try_one(static_cast<std::uint32_t>(I), std::get<I>(slots_)), ...);
-        return is_bound_now;
-    }
-    template <std::size_t... I>
-    void* slot_address(std::uint32_t param, std::index_sequence<I...>) noexcept {
-        void* address = nullptr;
-        ((param == I ? static_cast<void>(address = &std::get<I>(slots_)) : static_cast<void>(0)),
-         ...);
-        return address;
-    }
-    template <std::size_t... I>
-    bool has_deferred(std::index_sequence<I...>) const noexcept {
-        return (std::get<I>(slots_).deferred() || ...);
-    }
-    template <std::size_t... I>
-    bool is_deferred(std::uint32_t param, std::index_sequence<I...>) const noexcept {
-        return ((param == I && std::get<I>(slots_).deferred()) || ...);
-    }
-    template <std::size_t... I>
-    void release_arguments(std::index_sequence<I...>) noexcept {
+    void release_lists(std::index_sequence<I...>) noexcept {
         (std::get<I>(slots_).release(), ...);
     }
 

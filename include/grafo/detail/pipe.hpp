@@ -306,21 +306,4 @@ private:
 template <class C, class Y>
 inline constexpr bool pipeable = std::is_same_v<C, Y> || std::is_convertible_v<const C&, Y>;
 
-// The forward of an output, or of chunks, of which only the type id is known: the types must be the
-// same.
-template <class E, bool ByReference>
-[[nodiscard]] Forward* make_erased_forward(TypeId type) {
-    if constexpr (PipeTraits<E>::is_pipe) {
-        using Item = typename PipeTraits<E>::Item;
-        return type == type_id<Item>() ? new Pipe<Item, E>(NoMap()) : nullptr;
-    } else {
-        if (type == type_id<E>()) return make_forward<E, E, ByReference>();
-        if constexpr (MayBeEmpty<E>::value) {
-            using X = typename MayBeEmpty<E>::type;
-            if (type == type_id<X>()) return make_forward<X, E, ByReference>();
-        }
-        return nullptr;
-    }
-}
-
 }  // namespace grafo::detail

@@ -138,8 +138,7 @@ inline void Run::forget_end(NodeCore& node) noexcept {
          {&report_->completed, &report_->failed, &report_->skipped, &report_->cancelled}) {
         const std::size_t place = list->erase_last(&node);
         if (place != list->npos && list == &report_->failed) {  // each has its error at that place
-            auto& errors = report_->errors->list;
-            errors.erase(errors.begin() + static_cast<std::ptrdiff_t>(place));
+            report_->errors->erase_at(place);
         }
     }
 }

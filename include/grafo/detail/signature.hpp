@@ -87,6 +87,18 @@ struct Signature<F> {
     using Params = typename MemberSignature<decltype(&F::operator())>::CallParams;
 };
 
+// std::invoke of a member function, without the cost of <functional>: on an object, or on what
+// refers or points to one.
+template <class F, class Object, class... A>
+decltype(auto) call_member(F function, Object&& object, A&&... a) {
+    using Called = type_at_t<0, typename Signature<F>::Params>;
+    if constexpr (std::is_convertible_v<Object&&, Called>) {
+        return (static_cast<Called>(object).*function)(std::forward<A>(a)...);
+    } else {
+        return ((*std::forward<Object>(object)).*function)(std::forward<A>(a)...);
+    }
+}
+
 // What a node makes of a callable's return type.
 enum class BodyKind : unsigned char { plain, task, generator, foreign, refused };
 

@@ -199,4 +199,55 @@ private:
     std::optional<V> value_;
 };
 
+// The forward of an output, or of chunks, of which only the type id is known: the types must be the
+// same.
+template <class E, bool ByReference>
+[[nodiscard]] Forward* make_erased_forward(TypeId type) {
+    if constexpr (PipeTraits<E>::is_pipe) {
+        using Item = typename PipeTraits<E>::Item;
+        return type == type_id<Item>() ? new Pipe<Item, E>(NoMap()) : nullptr;
+    } else {
+        if (type == type_id<E>()) return make_forward<E, E, ByReference>();
+        if constexpr (MayBeEmpty<E>::value) {
+            using X = typename MayBeEmpty<E>::type;
+            if (type == type_id<X>()) return make_forward<X, E, ByReference>();
+        }
+        return nullptr;
+    }
+}
+
+template <class S>
+class SlotActionsOf final : public SlotActions {
+    using Value = typename S::Value;
+    using Element = typename S::Element;
+
+public:
+    [[nodiscard]] bool bound(const void* slot) const noexcept override {
+        return static_cast<const S*>(slot)->bound();
+    }
+    [[nodiscard]] bool deferred(const void* slot) const noexcept override {
+        return static_cast<const S*>(slot)->deferred();
+    }
+    Task<> evaluate(void* slot) const override { return static_cast<S*>(slot)->evaluate(); }
+    void release(void* slot) const noexcept override { static_cast<S*>(slot)->release(); }
+    [[nodiscard]] Forward* erased_forward(TypeId type) const override {
+        return make_erased_forward<Element, S::by_reference>(type);
+    }
+    [[nodiscard]] Forward* guarded_forward(Forward* forward,
+                                           Owned<EdgePredicate> predicate) const override {
+        return new Guarded<Element>(forward, std::move(predicate));
+    }
+    bool bind(void* slot, TypeId type, void* value) const override {
+        if constexpr (!S::list && std::is_move_constructible_v<Value>) {
+            if (type != type_id<Value>()) return false;
+            static_cast<S*>(slot)->set(std::move(*static_cast<Value*>(value)));
+            return true;
+        } else {
+            return false;
+        }
+    }
+};
+template <class S>
+inline constexpr SlotActionsOf<S> slot_actions{};
+
 }  // namespace grafo::detail

@@ -75,7 +75,7 @@ using ChildOf = typename HandleTraits<C>::Sig;
     return child.type().params[param].pipe ? parent.type().chunk : parent.type().output;
 }
 
-[[nodiscard]] inline Forward* need_erased_forward(const NodeCore& parent, const NodeCore& child,
+[[nodiscard]] inline Forward* need_erased_forward(const NodeCore& parent, NodeCore& child,
                                                   std::uint32_t param) {
     check_fillable(parent, child, param);
     const TypeId given = given_type(parent, child, param);
@@ -351,7 +351,8 @@ private:
                 " is a pipe into parameter " + in_quotes(child.type().params[param].name) +
                 ": chunks flow before there is an output, so it cannot have a when");
         }
-        Forward* guarded = child.guarded_forward(param, forward, std::move(guard));
+        Forward* guarded =
+            child.any_slot(param).actions->guarded_forward(forward, std::move(guard));
         static_cast<void>(owner.release());
         connect_nodes(parent, child, ForwardOwner(guarded), param);
     }
@@ -377,7 +378,8 @@ void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
         check(param);
         using Given = std::conditional_t<std::is_same_v<V, const char*>, std::string, V>;
         Given value(std::move(argument.value));
-        if (!node.bind_erased(param, type_id<Given>(), &value)) {
+        const AnySlot at = node.any_slot(param);
+        if (!at.actions->bind(at.slot, type_id<Given>(), &value)) {
             throw ForwardingTypeError(
                 "parameter " + in_quotes(Name.view()) + " of node " + in_quotes(node.id) +
                 " takes " + type_name(node.type().params[param].type) + ", not " +
@@ -396,7 +398,7 @@ void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
                 static_assert(fits, "grafo: the value does not convert to the parameter's type");
                 if constexpr (fits) {
                     check(static_cast<std::uint32_t>(index));
-                    static_cast<SlotType*>(node.slot_address(static_cast<std::uint32_t>(index)))
+                    static_cast<SlotType*>(node.any_slot(static_cast<std::uint32_t>(index)).slot)
                         ->bind(std::move(argument.value));
                     if constexpr (is_deferred<V, typename SlotType::Value>) use_driver(node);
                 }
