@@ -56,8 +56,8 @@ protected:
 };
 
 // A vector for the library's own lists. std::vector brings some 60 functions an element type to
-// what every program compiles without optimization, and g++ finds its push_back too large to be put
-// in line. Elements move without throwing, the trivial ones as bytes.
+// what every program compiles without optimization. push_back is in line, which g++ would not do
+// where it is used as often as here. Elements move without throwing, the trivial ones as bytes.
 template <class T>
 class FlatList : public FlatMemory {
     static constexpr bool trivial =
