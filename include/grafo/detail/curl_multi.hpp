@@ -253,8 +253,8 @@ private:
     Descriptor epoll_;
     Descriptor timer_;
     Multi multi_;
-    Shared<Mailbox> home_;  // of the loop that used it last
-    std::unique_ptr<Watch> watch_;   // while a job is live
+    Shared<Mailbox> home_;          // of the loop that used it last
+    std::unique_ptr<Watch> watch_;  // while a job is live
     LinkList<CurlJob> jobs_;
     std::size_t live_ = 0;  // at work and not paused: libcurl will have something to do for them
 };
