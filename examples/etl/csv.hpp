@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "file.hpp"
+#include "../common/file.hpp"
 
 /// Where a row stood: the number of its first line, and its text as the file has it.
 struct Source {

@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "file.hpp"
+#include "../common/file.hpp"
 
 namespace {
 

@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "../common/file.hpp"
 #include "database.hpp"
-#include "file.hpp"
 #include "values.hpp"
 
 namespace {

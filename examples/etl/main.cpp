@@ -5,6 +5,8 @@
 #include <grafo/offload.hpp>
 #include <string>
 
+#include "../common/innermost.hpp"
+#include "../common/signals.hpp"
 #include "command_line.hpp"
 #include "customers.hpp"
 #include "load.hpp"
@@ -13,7 +15,6 @@
 #include "progress.hpp"
 #include "report.hpp"
 #include "sales.hpp"
-#include "signals.hpp"
 
 using namespace grafo;
 using namespace grafo::literals;
@@ -53,16 +54,6 @@ Task<> etl(const Files& files) {
     }
     line.clear();
     print_report(executor.report(), sales.output(), revenue.output(), files);
-}
-
-// What was thrown first, inside all that was wrapped around it.
-std::string innermost(const std::exception& error) {
-    try {
-        std::rethrow_if_nested(error);
-    } catch (const std::exception& cause) {
-        return innermost(cause);
-    }
-    return error.what();
 }
 
 }  // namespace
