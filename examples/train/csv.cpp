@@ -3,13 +3,14 @@
 #include <csv.h>
 #include <fmt/format.h>
 
-#include <cerrno>
-#include <fstream>
+#include <cstdio>
+#include <cstdlib>
 #include <new>
 #include <stdexcept>
 #include <string_view>
-#include <system_error>
 #include <utility>
+
+#include "file.hpp"
 
 namespace {
 
@@ -56,11 +57,20 @@ private:
     std::vector<CsvRow> rows_;
 };
 
-std::vector<CsvRow> read_rows(std::istream& stream) {
+// C's streams: those of libc++ do not tell a read that failed from the end of the file.
+std::vector<CsvRow> read_rows(std::FILE* stream) {
+    struct Line {
+        char* text = nullptr;  // getline's
+        std::size_t capacity = 0;
+        ~Line() { std::free(text); }
+    } buffer;
     Parser parser;
-    std::string line;
-    for (bool first = true; std::getline(stream, line); first = false) {
+    ::ssize_t size = 0;
+    for (bool first = true; (size = ::getline(&buffer.text, &buffer.capacity, stream)) >= 0;
+         first = false) {
+        std::string line(buffer.text, static_cast<std::size_t>(size));
         if (first && line.starts_with("\xEF\xBB\xBF")) line.erase(0, 3);
+        if (line.ends_with('\n')) line.pop_back();
         if (line.ends_with('\r')) line.pop_back();
         line += '\n';
         parser.parse(line);
@@ -71,20 +81,16 @@ std::vector<CsvRow> read_rows(std::istream& stream) {
 }  // namespace
 
 CsvTable read_csv(const std::filesystem::path& file) {
-    std::ifstream stream(file, std::ios::binary);
-    const auto cannot_read = [&file] {
-        return std::runtime_error(fmt::format("cannot read {}: {}", file.string(),
-                                              std::generic_category().message(errno)));
-    };
-    if (!stream) throw cannot_read();
+    const File stream(std::fopen(file.c_str(), "rb"));
+    if (stream == nullptr) throw cannot("read", file, last_error());
     CsvTable table;
     table.file = file;
     try {
-        table.rows = read_rows(stream);
+        table.rows = read_rows(stream.get());
     } catch (const std::runtime_error& error) {
         throw std::runtime_error(fmt::format("{}, {}", file.string(), error.what()));
     }
-    if (stream.bad()) throw cannot_read();
+    if (std::ferror(stream.get()) != 0) throw cannot("read", file, last_error());
     if (table.rows.empty()) throw std::runtime_error(fmt::format("{} is empty", file.string()));
 
     table.header = std::move(table.rows.front().cells);

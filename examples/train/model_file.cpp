@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cerrno>
+#include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -12,16 +11,6 @@
 #include <utility>
 
 namespace fs = std::filesystem;
-
-namespace {
-
-std::runtime_error cannot(const char* what, const fs::path& file, std::error_code why) {
-    return std::runtime_error(fmt::format("cannot {} {}: {}", what, file.string(), why.message()));
-}
-
-std::error_code last_error() { return {errno, std::generic_category()}; }
-
-}  // namespace
 
 // found by nlohmann::json
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Model, features, classes, means, deviations, hidden, weights)

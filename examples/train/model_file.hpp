@@ -1,13 +1,9 @@
 #pragma once
-#include <cstdio>
 #include <filesystem>
-#include <memory>
+#include <string>
 
+#include "file.hpp"
 #include "network.hpp"
-
-struct CloseFile {
-    void operator()(std::FILE* stream) const { std::fclose(stream); }
-};
 
 /// A file that is to be replaced: what is written goes to one beside it, with `.part` at the end of
 /// its name, that takes its place in the end. Until then it stays as it was.
@@ -27,7 +23,7 @@ private:
     [[nodiscard]] std::filesystem::path part() const;
 
     std::filesystem::path file_;
-    std::unique_ptr<std::FILE, CloseFile> stream_;  // null once it is done
+    File stream_;  // null once it is done
 };
 
 /// Opens the file a model will be saved to, so that a run does not train in vain.

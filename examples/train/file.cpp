@@ -1,0 +1,13 @@
+#include "file.hpp"
+
+#include <fmt/format.h>
+
+#include <cerrno>
+
+std::runtime_error cannot(std::string_view what, const std::filesystem::path& file,
+                          std::error_code error) {
+    return std::runtime_error(
+        fmt::format("cannot {} {}: {}", what, file.string(), error.message()));
+}
+
+std::error_code last_error() { return {errno, std::generic_category()}; }

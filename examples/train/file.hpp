@@ -1,0 +1,21 @@
+#pragma once
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <stdexcept>
+#include <string_view>
+#include <system_error>
+
+struct CloseFile {
+    void operator()(std::FILE* stream) const { std::fclose(stream); }
+};
+
+/// An open file.
+using File = std::unique_ptr<std::FILE, CloseFile>;
+
+/// "cannot `what` `file`: " and what the error says.
+[[nodiscard]] std::runtime_error cannot(std::string_view what, const std::filesystem::path& file,
+                                        std::error_code error);
+
+/// What errno says.
+[[nodiscard]] std::error_code last_error();
