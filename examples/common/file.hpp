@@ -2,7 +2,9 @@
 #include <cstdio>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string_view>
+#include <system_error>
 
 struct CloseFile {
     void operator()(std::FILE* stream) const { std::fclose(stream); }
@@ -11,5 +13,12 @@ struct CloseFile {
 /// An open file.
 using File = std::unique_ptr<std::FILE, CloseFile>;
 
-/// Throws `std::runtime_error`: "cannot `what` `file`: " and what errno says.
+/// "cannot `what` `file`: " and what the error says.
+[[nodiscard]] std::runtime_error cannot(std::string_view what, const std::filesystem::path& file,
+                                        std::error_code error);
+
+/// What errno says.
+[[nodiscard]] std::error_code last_error();
+
+/// Throws `cannot(what, file, last_error())`.
 [[noreturn]] void throw_errno(std::string_view what, const std::filesystem::path& file);

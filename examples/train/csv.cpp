@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "file.hpp"
+#include "../common/file.hpp"
 
 namespace {
 

@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <string>
 
-#include "file.hpp"
+#include "../common/file.hpp"
 #include "network.hpp"
 
 /// A file that is to be replaced: what is written goes to one beside it, with `.part` at the end of
