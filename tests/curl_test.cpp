@@ -1,28 +1,36 @@
 #include <array>
 #include <chrono>
+#include <condition_variable>
+#include <coroutine>
 #include <cstddef>
-#include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <filesystem>
-#include <functional>
 #include <iterator>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
-#include <tuple>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include <grafo/curl.hpp>
+#include <grafo/detail/loop_driver.hpp>
 #include <grafo/grafo.hpp>
 
 #include "../examples/common/local_server.hpp"
 #include "catch.hpp"
 #include "counted.hpp"
+
+#include <dlfcn.h>
+#include <netdb.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 using namespace std::chrono_literals;
 using namespace grafo::literals;
@@ -76,6 +84,79 @@ HttpError failure(const HttpRequest& request) {
     throw std::logic_error("the request did not fail");
 }
 
+// Held shut, name look-ups of libcurl's do not end.
+class LookUps {
+public:
+    void hold(bool held) {
+        {
+            const std::lock_guard lock(mutex_);
+            held_ = held;
+        }
+        changed_.notify_all();
+    }
+    void enter() {
+        std::unique_lock lock(mutex_);
+        ++begun_;
+        changed_.notify_all();
+        changed_.wait(lock, [&] { return !held_; });
+    }
+    void wait_until_one_has_begun() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [&] { return begun_ > 0; });
+    }
+
+private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    bool held_ = false;
+    int begun_ = 0;
+} look_ups;
+
+// An https server with a certificate of its own that nobody has signed: the program of OpenSSL.
+class TlsServer {
+public:
+    TlsServer() {
+        char folder[] = "/tmp/grafo_curl_test_XXXXXX";
+        if (mkdtemp(folder) == nullptr) return;
+        folder_ = folder;
+        const std::string files = " -keyout " + folder_ + "/key.pem -out " + certificate();
+        const std::string make =
+            "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test "
+            "-addext subjectAltName=IP:127.0.0.1" +
+            files + " >/dev/null 2>&1";
+        if (std::system(make.c_str()) != 0) return;
+        const std::string serve = "echo $$; exec openssl s_server -accept 127.0.0.1:0 -www -key " +
+                                  folder_ + "/key.pem -cert " + certificate() +
+                                  " </dev/null 2>/dev/null";
+        output_ = popen(serve.c_str(), "r");
+        if (output_ == nullptr) return;
+        std::array<char, 200> line{};
+        while (fgets(line.data(), static_cast<int>(line.size()), output_) != nullptr) {
+            const std::string text(line.data());
+            if (pid_ == 0) pid_ = std::stoi(text);
+            if (!text.starts_with("ACCEPT ")) continue;
+            port_ = std::stoi(text.substr(text.rfind(':') + 1));
+            break;
+        }
+    }
+    TlsServer(const TlsServer&) = delete;
+    TlsServer& operator=(const TlsServer&) = delete;
+    ~TlsServer() {
+        if (pid_ > 0) kill(pid_, SIGTERM);
+        if (output_ != nullptr) pclose(output_);
+        if (!folder_.empty()) std::filesystem::remove_all(folder_);
+    }
+    bool runs() const { return port_ > 0; }
+    std::string url() const { return "https://127.0.0.1:" + std::to_string(port_) + "/"; }
+    std::string certificate() const { return folder_ + "/certificate.pem"; }
+
+private:
+    std::string folder_;
+    std::FILE* output_ = nullptr;
+    pid_t pid_ = 0;
+    int port_ = 0;
+};
+
 // A port at which nobody listens.
 int free_port() {
     const LocalServer server{LocalServer::Routes{}};
@@ -87,6 +168,18 @@ void wait_until_closed(const LocalServer& server) {
 }
 
 }  // namespace
+
+// In the place of the C library's, for libcurl too.
+extern "C" int getaddrinfo(const char* node, const char* service, const addrinfo* hints,
+                           addrinfo** found) {
+    using Function = int (*)(const char*, const char*, const addrinfo*, addrinfo**);
+    if (node != nullptr && std::string_view(node) == "slow.test") {
+        look_ups.enter();
+        return EAI_NONAME;
+    }
+    const auto next = reinterpret_cast<Function>(dlsym(RTLD_NEXT, "getaddrinfo"));
+    return next(node, service, hints, found);
+}
 
 TEST_CASE("A get gives status, headers, body and URL of the answer") {
     LocalServer server(routes("/page", [](const Request&) {
@@ -428,6 +521,26 @@ TEST_CASE("An https URL at a server that speaks plain HTTP is an error of TLS") 
     CHECK(server.counts().requests == 0);
 }
 
+TEST_CASE("A certificate that nobody vouches for is refused, unless the request says otherwise") {
+    TlsServer server;
+    if (!server.runs()) {
+        WARN("skipped: it takes the program openssl");
+        return;
+    }
+    Http http;
+    const HttpError error = failure(http.get(server.url()));
+    CHECK(error.code() == CURLE_PEER_FAILED_VERIFICATION);
+    CHECK_THAT(error.what(), ContainsSubstring("GET " + server.url() + ": "));
+    CHECK_THAT(error.what(), ContainsSubstring("certificate"));
+    CHECK(fetch(http.get(server.url()).ca_file(server.certificate())).ok());
+    CHECK(fetch(http.get(server.url()).verify_tls(false)).ok());
+    CHECK(failure(http.get(server.url())).code() == CURLE_PEER_FAILED_VERIFICATION);
+    std::string other_name = server.url();  // that of the certificate is the number
+    other_name.replace(other_name.find("127.0.0.1"), 9, "localhost");
+    const HttpRequest to_other = http.get(other_name).ca_file(server.certificate());
+    CHECK(failure(to_other).code() == CURLE_PEER_FAILED_VERIFICATION);
+}
+
 TEST_CASE("A user name and a password in a URL stay out of errors") {
     const std::string port = std::to_string(free_port());
     Http http;
@@ -467,6 +580,25 @@ TEST_CASE("Requests one after the other share a connection") {
     grafo::run(body());  // also in another loop
     CHECK(server.counts().requests == 20);
     CHECK(server.counts().accepted == 1);
+}
+
+TEST_CASE("Requests at once leave all their connections to the next ones") {
+    constexpr std::size_t requests = 20;
+    LocalServer server(routes("/", [](const Request& request) {
+        // One after the other: at the end of the last one there are no others.
+        return Response("hello").delay(std::chrono::milliseconds(request.number % requests));
+    }));
+    Http http{HttpOptions().per_host(requests)};
+    const auto body = [&]() -> Task<> {
+        for (int round = 0; round < 3; ++round) {
+            const std::vector<HttpRequest> all(requests, http.get(server.url()));
+            const std::vector<HttpResponse> responses = co_await grafo::when_all(all);
+            for (const HttpResponse& response : responses) CHECK(response.body() == "hello");
+        }
+    };
+    grafo::run(body());
+    CHECK(server.counts().requests == 3 * requests);
+    CHECK(server.counts().accepted == requests);
 }
 
 TEST_CASE("A connection that the server closes is not used again") {
@@ -514,8 +646,8 @@ TEST_CASE("A client has no more connections in all than it is given") {
     LocalServer second(routes("/", hello));
     Http http{HttpOptions().connections(1)};
     const auto body = [&]() -> Task<> {
-        const auto [one, two] =
-            co_await grafo::when_all(http.get(first.url()), http.get(second.url()));
+        auto both = grafo::when_all(http.get(first.url()).timeout(1h), http.get(second.url()));
+        const auto [one, two] = co_await std::move(both);
         CHECK(one.ok());
         CHECK(two.ok());
     };
@@ -640,6 +772,22 @@ TEST_CASE("A request that is cancelled is aborted, and those beside it are not")
     grafo::run(body());
     server.wait_until([](const LocalServer::Counts& counts) { return counts.open == 1; });
 }
+
+#if LIBCURL_VERSION_NUM >= 0x075700
+TEST_CASE("A name look-up that is given up does not hold up the loop") {
+    look_ups.hold(true);
+    EventLoop loop;
+    Http http;
+    std::thread stopper([&] {
+        look_ups.wait_until_one_has_begun();
+        loop.post([] { throw std::runtime_error("given up"); });
+    });
+    CHECK_THROWS_WITH(loop.run(http.get("http://slow.test/").send()), "given up");
+    stopper.join();
+    look_ups.hold(false);
+    CHECK(failure(http.get("http://slow.test/")).code() == CURLE_COULDNT_RESOLVE_HOST);
+}
+#endif
 
 TEST_CASE("A request in a context that was cancelled before is not sent") {
     LocalServer server(routes("/", hello));
@@ -840,6 +988,39 @@ TEST_CASE("A stream is a generator node's body, and its pieces are chunks") {
     }
     CHECK(text == "123");
     CHECK(page.output().status() == 200);
+}
+
+TEST_CASE("A stream is read by another node through a pipe, as far as that wants it") {
+    LocalServer server(routes("/", [](const Request&) {
+        return Response("begin").then([] { return std::string(100'000, 'x'); });
+    }));
+    Http http;
+    Node page{"page", [](Http client, std::string url) { return client.get(url).stream(); },
+              "client"_a = http, "url"_a = server.url()};
+    const auto first_million = [](AsyncGenerator<std::string> pieces) -> Task<std::size_t> {
+        std::size_t size = 0;
+        while (auto piece = co_await pieces.next()) {
+            size += piece->size();
+            if (size > 1'000'000) break;
+        }
+        co_return size;
+    };
+    Node reader{"reader", first_million, "pieces"_a = page};
+    TreeExecutor executor{page};
+    const auto body = [&]() -> Task<> {
+        auto events = executor.yielding();
+        try {
+            while (auto event = co_await events.next()) {
+                if (event->completed(reader)) executor.stop();
+            }
+        } catch (const grafo::RunError& error) {
+            CHECK(error.stopped());
+        }
+    };
+    grafo::run(body());
+    CHECK(reader.output() > 1'000'000);
+    CHECK(page.state() == grafo::NodeState::cancelled);
+    wait_until_closed(server);
 }
 
 TEST_CASE("A node may return a request, and what depends on it gets the response") {
@@ -1102,6 +1283,47 @@ TEST_CASE("In a loop whose reactor cannot watch descriptors a request says so") 
     Http http;
     CHECK_THROWS_WITH(loop.run(http.get(server.url()).send()), ContainsSubstring("Reactor::watch"));
     CHECK(fetch(http.get(server.url())).ok());  // elsewhere it works
+}
+
+TEST_CASE("A loop that is driven from outside may be told of its sockets between two rounds") {
+    class Outside : public grafo::Reactor {
+    public:
+        struct Entry final : grafo::Watch {
+            explicit Entry(Outside& r) : reactor(r) {}
+            ~Entry() override { reactor.watcher = nullptr; }
+            Outside& reactor;
+        };
+        void wait(const TimePoint*) override { throw std::logic_error("not asked to wait"); }
+        void wake() noexcept override {}
+        std::unique_ptr<grafo::Watch> watch(int d, grafo::Watcher& w) override {
+            descriptor = d;
+            watcher = &w;
+            return std::make_unique<Entry>(*this);
+        }
+        int descriptor = -1;
+        grafo::Watcher* watcher = nullptr;
+    };
+    LocalServer server(routes("/", hello));
+    Http http;
+    int answered = 0;
+    const auto body = [&]() -> Task<> {
+        for (; answered < 3; ++answered) {
+            const HttpResponse response = co_await http.get(server.url());
+            CHECK(response.body() == "hello");
+        }
+    };
+    Outside reactor;
+    grafo::detail::LoopDriver driver(reactor);
+    driver.loop().spawn(body());
+    while (answered < 3) {
+        CHECK(driver.turn().error == nullptr);
+        if (reactor.watcher == nullptr) continue;
+        pollfd polled{reactor.descriptor, POLLIN, 0};
+        REQUIRE(poll(&polled, 1, -1) == 1);
+        reactor.watcher->readable();
+    }
+    CHECK(driver.turn().idle);
+    driver.drop([] {});
 }
 
 TEST_CASE("Timers, posts and requests go on side by side") {

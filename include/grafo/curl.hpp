@@ -199,7 +199,6 @@ private:
         set(CURLOPT_ERRORBUFFER, message_.data());
         set(CURLOPT_URL, full_url().c_str());
         set(CURLOPT_PROTOCOLS_STR, "http,https");
-        set(CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
         set_method();
         set_headers();
         set(CURLOPT_ACCEPT_ENCODING, "");  // all that libcurl can undo
@@ -298,9 +297,8 @@ private:
         }
     }
     void wake() noexcept {
-        if (waiter_ != nullptr && ready()) {
-            LoopCore::current->make_ready(*std::exchange(waiter_, nullptr));
-        }
+        if (!awaited() || !ready()) return;
+        multi_->home().make_ready(*std::exchange(waiter_, nullptr));
     }
     void ended(CURLcode code) noexcept override {
         code_ = code;
@@ -480,13 +478,14 @@ inline AsyncGenerator<std::string, HttpResponse> stream(std::shared_ptr<CurlMult
     co_return transfer.finish();
 }
 
-// The settings that clients and requests have in common, each returning the object itself.
+// The settings that clients and requests have in common. Each gives the object back, a temporary by
+// value.
 template <class Self>
 class HttpSettable {
 public:
     /// Sends a header, in the place of one of that name that was set before or that libcurl would
     /// send. Throws `Error` for a name or a value that would not be one line of its own.
-    Self& header(std::string_view name, std::string_view value) {
+    Self& header(std::string_view name, std::string_view value) & {
         constexpr std::string_view breaks("\r\n\0", 3);
         if (name.empty() || name.find_first_of(breaks) != std::string_view::npos ||
             name.find(':') != std::string_view::npos ||
@@ -502,53 +501,71 @@ public:
         settings_.headers.emplace_back(std::move(key), value);
         return self();
     }
+    Self header(std::string_view name, std::string_view value) && {
+        return std::move(header(name, value));
+    }
     /// A request that takes longer, from its start to the end of its body, fails with `HttpError`.
     /// Real time, rounded up to milliseconds, also under a virtual clock; none is set by default.
     template <class Rep, class Period>
-    Self& timeout(std::chrono::duration<Rep, Period> d) {
+    Self& timeout(std::chrono::duration<Rep, Period> d) & {
         settings_.timeout_ms = milliseconds(d);
         return self();
+    }
+    template <class Rep, class Period>
+    Self timeout(std::chrono::duration<Rep, Period> d) && {
+        return std::move(timeout(d));
     }
     /// The same for the time until a connection is there, name look-up included; 5 minutes by
     /// default.
     template <class Rep, class Period>
-    Self& connect_timeout(std::chrono::duration<Rep, Period> d) {
+    Self& connect_timeout(std::chrono::duration<Rep, Period> d) & {
         settings_.connect_timeout_ms = milliseconds(d);
         return self();
     }
+    template <class Rep, class Period>
+    Self connect_timeout(std::chrono::duration<Rep, Period> d) && {
+        return std::move(connect_timeout(d));
+    }
     /// A body of more bytes, decompressed, fails with `HttpError`. By default 64 MiB, without limit
     /// for a stream.
-    Self& max_body(std::size_t bytes) {
+    Self& max_body(std::size_t bytes) & {
         settings_.max_body = bytes;
         return self();
     }
+    Self max_body(std::size_t bytes) && { return std::move(max_body(bytes)); }
     /// Follows up to `n` redirects, 10 by default, and fails with `HttpError` at the next; with 0
     /// the redirect is the response.
-    Self& redirects(unsigned n) {
+    Self& redirects(unsigned n) & {
         settings_.redirects = static_cast<long>(std::min(n, unsigned(INT_MAX)));
         return self();
     }
+    Self redirects(unsigned n) && { return std::move(redirects(n)); }
     /// A status other than 200 to 299 fails with `HttpError`, rather than being a response.
-    Self& expect_success(bool expect = true) {
+    Self& expect_success(bool expect = true) & {
         settings_.expect_success = expect;
         return self();
     }
+    Self expect_success(bool expect = true) && { return std::move(expect_success(expect)); }
     /// Whether an `https` server has to prove who it is, as by default; without that anybody on the
     /// way can read and change all that is sent.
-    Self& verify_tls(bool verify) {
+    Self& verify_tls(bool verify) & {
         settings_.verify_tls = verify;
         return self();
     }
+    Self verify_tls(bool verify) && { return std::move(verify_tls(verify)); }
     /// A file of certificates in PEM format to trust in the place of the system's.
-    Self& ca_file(std::string path) {
+    Self& ca_file(std::string path) & {
         settings_.ca_file = std::move(path);
         return self();
     }
+    Self ca_file(std::string path) && { return std::move(ca_file(std::move(path))); }
 
 protected:
     explicit HttpSettable(const HttpSettings& settings) : settings_(settings) {}
     HttpSettable(const HttpSettable&) = default;
+    HttpSettable(HttpSettable&&) = default;
     HttpSettable& operator=(const HttpSettable&) = default;
+    HttpSettable& operator=(HttpSettable&&) = default;
     ~HttpSettable() = default;
 
     HttpSettings settings_;
@@ -573,15 +590,17 @@ public:
 
     /// At most `n` connections at once to one host (name and port), 8 by default: further requests
     /// wait for one of them, first come first served. Throws `Error` for 0.
-    HttpOptions& per_host(std::size_t n) {
+    HttpOptions& per_host(std::size_t n) & {
         per_host_ = checked(n, "per_host");
         return *this;
     }
+    HttpOptions per_host(std::size_t n) && { return std::move(per_host(n)); }
     /// At most `n` connections at once to all hosts, 256 by default. Throws `Error` for 0.
-    HttpOptions& connections(std::size_t n) {
+    HttpOptions& connections(std::size_t n) & {
         connections_ = checked(n, "connections");
         return *this;
     }
+    HttpOptions connections(std::size_t n) && { return std::move(connections(n)); }
 
 private:
     friend class Http;
@@ -599,7 +618,7 @@ private:
 
 /// A request of an `Http`: awaited, it is sent and gives its `HttpResponse`. A value that may be
 /// kept, copied and awaited several times; each time is a request of its own. Nothing is sent
-/// before. Holds the client.
+/// before. Settings change this request and give it back, a temporary by value. Holds the client.
 ///
 /// Throws `HttpError` when there is no answer (the host cannot be found or refuses the connection,
 /// the certificate is not trusted, the connection breaks, a limit is passed), and `Cancelled` when
@@ -609,15 +628,21 @@ class [[nodiscard("an HttpRequest does nothing until it is awaited")]] HttpReque
     : public detail::HttpSettable<HttpRequest> {
 public:
     /// Adds `name=value` to the URL, both encoded.
-    HttpRequest& query(std::string name, std::string value) {
+    HttpRequest& query(std::string name, std::string value) & {
         query_.emplace_back(std::move(name), std::move(value));
         return *this;
     }
+    HttpRequest query(std::string name, std::string value) && {
+        return std::move(query(std::move(name), std::move(value)));
+    }
     /// Sends `data`, and says of what type it is. Copies of the request share it.
-    HttpRequest& body(std::string data, std::string_view content_type) {
+    HttpRequest& body(std::string data, std::string_view content_type) & {
         header("Content-Type", content_type);
         body_ = std::make_shared<const std::string>(std::move(data));
         return *this;
+    }
+    HttpRequest body(std::string data, std::string_view content_type) && {
+        return std::move(body(std::move(data), content_type));
     }
 
     /// The request as a task.
@@ -647,6 +672,7 @@ private:
           url_(std::move(url)) {}
 
     detail::HttpCall call() const {
+        if (multi_ == nullptr) throw Error("an HttpRequest was used that was moved from");
         detail::HttpCall call(settings_, method_, url_);
         call.query = query_;
         call.body = body_;
@@ -699,6 +725,11 @@ public:
         return HttpRequest(std::shared_ptr<detail::CurlMulti>(state_, &state_->multi),
                            state_->settings, std::move(method), std::move(url));
     }
+
+    // No moves: a handle is never empty.
+    Http(const Http&) noexcept = default;
+    Http& operator=(const Http&) noexcept = default;
+    ~Http() = default;
 
 private:
     struct State {

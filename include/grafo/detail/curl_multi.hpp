@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <climits>
@@ -98,6 +99,9 @@ public:
         curl_multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
         curl_multi_setopt(multi_.get(), CURLMOPT_MAX_HOST_CONNECTIONS, limit(per_host));
         curl_multi_setopt(multi_.get(), CURLMOPT_MAX_TOTAL_CONNECTIONS, limit(in_all));
+        // Idle ones: else libcurl keeps four times the requests that are left at that moment.
+        curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS,
+                          static_cast<long>(std::min(in_all, std::size_t(INT_MAX))));
     }
     CurlMulti(const CurlMulti&) = delete;
     CurlMulti& operator=(const CurlMulti&) = delete;
@@ -147,9 +151,14 @@ public:
             });
             watch_.reset();
             home_ = mailbox;
+            core_ = &LoopAccess::core(loop);
         }
         if (watch_ == nullptr) watch_ = watch(loop, epoll_.get(), *this);
     }
+
+    // The loop that waits, if any does. It need not be the current one: handlers of a reactor may
+    // be run from outside.
+    [[nodiscard]] LoopCore& home() const noexcept { return *core_; }
 
 private:
     struct Cleanup {
@@ -254,6 +263,7 @@ private:
     Descriptor timer_;
     Multi multi_;
     Shared<Mailbox> home_;          // of the loop that used it last
+    LoopCore* core_ = nullptr;      // of that loop, which may be gone
     std::unique_ptr<Watch> watch_;  // while a job is live
     LinkList<CurlJob> jobs_;
     std::size_t live_ = 0;  // at work and not paused: libcurl will have something to do for them
