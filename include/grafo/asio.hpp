@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <grafo/detail/asio_driver.hpp>
 #include <grafo/detail/asio_library.hpp>
 #include <grafo/detail/asio_operation.hpp>
 #include <grafo/errors.hpp>
@@ -170,14 +171,38 @@ T run(detail::net::io_context& context, Task<T> task) {
     return loop.run(std::move(task));
 }
 
-/// The `io_context` that the loop of this thread sleeps in, to make sockets and
+/// Spawns a task in the loop that `context` drives, for a context that the user runs himself:
+/// `co_spawn(context, executor.run(), asio::detached);`. From any thread.
+/// All tasks of a context share one loop, which takes a round at a time between the context's other
+/// handlers, and lives until the context is destroyed. `context.run()` does not return while there
+/// are tasks. One thread at a time may run the context. There is no `DeadlockError`, since handlers
+/// of the user's may end any wait; what a task throws that was spawned *inside* comes out of
+/// `context.run()`.
+/// The completion handler's signature is `void(std::exception_ptr, T)`, for `Task<>`
+/// `void(std::exception_ptr)`, as that of `asio::co_spawn`; `T` needs a default constructor. It is
+/// called on its associated executor, or in the context. A task that ends as cancelled gives
+/// `asio::system_error` with `asio::error::operation_aborted`. The handler's cancellation slot
+/// cancels the task.
+/// Destroying the context drops the tasks that are left, destructors only, and waits for what they
+/// have offloaded. Costs a few allocations a task.
+template <class T, class CompletionToken>
+auto co_spawn(detail::net::io_context& context, Task<T> task, CompletionToken&& token) {
+    static_assert(std::is_void_v<T> || std::default_initializable<T>,
+                  "grafo: the handler of co_spawn is given a T also when the task has failed: T "
+                  "needs a default constructor");
+    if (!task) throw Error("co_spawn was given an empty Task: it was moved from");
+    return detail::net::async_initiate<CompletionToken, typename detail::SpawnSignature<T>::type>(
+        detail::SpawnInitiation(context), token, std::move(task));
+}
+
+/// The `io_context` that the loop of this thread sleeps in or is driven by, to make sockets and
 /// timers with. Throws `Error` if no loop is running, or one that has none.
 [[nodiscard]] inline detail::net::io_context& current_io_context() {
     detail::IoReactor* reactor = detail::IoReactor::of(EventLoop::current());
     if (reactor == nullptr) {
         throw Error(
-            "the loop of this thread sleeps in no io_context: use grafo::run(context, task) or "
-            "an AsioReactor");
+            "the loop of this thread sleeps in no io_context: use grafo::run(context, task), an "
+            "AsioReactor, or co_spawn");
     }
     return reactor->io();
 }
