@@ -10,9 +10,11 @@
 #include <grafo/detail/asio_driver.hpp>
 #include <grafo/detail/asio_library.hpp>
 #include <grafo/detail/asio_operation.hpp>
+#include <grafo/detail/asio_signals.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event_loop.hpp>
 #include <grafo/task.hpp>
+#include <grafo/tree_executor.hpp>
 
 /// \file
 /// Asio 1.19 or newer, standalone; with GRAFO_USE_BOOST_ASIO defined, Boost.Asio from Boost 1.77.
@@ -205,6 +207,22 @@ auto co_spawn(detail::net::io_context& context, Task<T> task, CompletionToken&& 
             "AsioReactor, or co_spawn");
     }
     return reactor->io();
+}
+
+/// The first SIGINT or SIGTERM stops the executor's runs gracefully, as `executor.stop()` does; the
+/// second one ends the process with exit code 130, at once, also while a node holds the loop.
+/// For as long as the executor or a run of it lives; after that the signals have their default
+/// action again, unless other signal sets of Asio's listen. `context` must be run, by a loop or by
+/// the user, for the first one to be heard. To listen is no work: a context does not run for it.
+/// Several executors may listen: the first signal after the last call of this stops them all.
+/// Throws `asio::system_error` if the signals are not to be had.
+inline void stop_on_signals(const TreeExecutor& executor, detail::net::io_context& context) {
+    detail::ExecutorState& state = *detail::ExecutorAccess::state(executor);
+    state.signals.reset(new detail::SignalWatch(context, state));
+}
+/// The same in the context of the running loop; throws `Error` where `current_io_context` does.
+inline void stop_on_signals(const TreeExecutor& executor) {
+    stop_on_signals(executor, current_io_context());
 }
 
 }  // namespace grafo

@@ -133,6 +133,8 @@ public:
     }
 
 private:
+    friend struct detail::ExecutorAccess;
+
     detail::Shared<detail::ExecutorState> state_;
 };
 

@@ -97,7 +97,7 @@ private:
         LoopCore::current->holds += change;
     }
 
-    std::shared_ptr<Mailbox> mailbox_;
+    Shared<Mailbox> mailbox_;
     Waiter* waiter_ = nullptr;  // while the operation is out
     std::atomic<int> owners_{1};
     std::atomic<int> inside_{1};  // the handler, and who cancels it

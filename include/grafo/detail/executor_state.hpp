@@ -7,6 +7,7 @@
 
 #include <grafo/async_generator.hpp>
 #include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/owned.hpp>
 #include <grafo/detail/plan.hpp>
 #include <grafo/detail/run.hpp>
 #include <grafo/detail/run_again.hpp>
@@ -81,6 +82,15 @@ private:
 struct RunCoroutines;
 
 // What an executor shares with its runs.
+// The signals that stop an executor, for as long as it or a run of it lives: see asio.hpp.
+class StopSignals {
+public:
+    StopSignals() = default;
+    StopSignals(const StopSignals&) = delete;
+    StopSignals& operator=(const StopSignals&) = delete;
+    virtual ~StopSignals() = default;
+};
+
 class ExecutorState : public SharedByThreads {
 public:
     ExecutorState(std::string name, NodeList nodes, const RunCoroutines& made)
@@ -201,6 +211,7 @@ public:
     std::string description;
     std::size_t runs = 0;  // that are on
     Shared<ReportData> report{new ReportData};
+    Owned<StopSignals> signals;
 
 private:
     void close_run(const RunControl& closed) {
@@ -214,6 +225,13 @@ private:
     Plan plan_;
     Mutex mutex_;
     FlatList<Shared<RunControl>> controls_;
+};
+
+struct ExecutorAccess {
+    template <class Executor>
+    [[nodiscard]] static const Shared<ExecutorState>& state(const Executor& executor) noexcept {
+        return executor.state_;
+    }
 };
 
 // A run in the frame of the coroutine that awaits it.
