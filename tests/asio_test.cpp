@@ -1100,6 +1100,7 @@ TEST_CASE("Handlers of the user's are called while the loop sleeps and while it 
     std::vector<std::string> order;
     Manual<void()> end;
     const auto body = [&]() -> Task<> {
+        EventLoop* const loop = &EventLoop::current();
         bool called = false;
         asio::post(context, [&] { called = true; });
         while (!called) co_await yield();
@@ -1107,7 +1108,7 @@ TEST_CASE("Handlers of the user's are called while the loop sleeps and while it 
         asio::steady_timer timer(context, 1ms);
         timer.async_wait([&](const asio::error_code&) {
             order.push_back("handler");
-            CHECK(&EventLoop::current().current() != nullptr);
+            CHECK(&EventLoop::current() == loop);
             end.complete();
         });
         co_await end.async_wait(use_task);

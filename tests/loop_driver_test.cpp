@@ -75,6 +75,17 @@ TEST_CASE("A driven loop is idle until something is posted, and is woken by that
     CHECK_THROWS_AS(EventLoop::current(), Error);
 }
 
+TEST_CASE("The first post to a driven loop asks for its first round") {
+    Host host;
+    detail::LoopDriver driver(host);
+    CHECK(host.wakes == 0);
+    bool called = false;
+    driver.loop().post([&] { called = true; });
+    CHECK(host.wakes == 1);
+    CHECK(turns(driver).idle);
+    CHECK(called);
+}
+
 TEST_CASE("A round of a driven loop is one round: its host gets a turn between two of them") {
     Host host;
     detail::LoopDriver driver(host);

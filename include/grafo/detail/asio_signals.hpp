@@ -80,6 +80,7 @@ public:
         state_ = nullptr;
         second_.reset();
         NetErrorCode ignored;
+        signals_.cancel(ignored);
         signals_.clear(ignored);
     }
 

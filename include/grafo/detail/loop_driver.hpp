@@ -21,7 +21,9 @@ public:
         std::exception_ptr error;  // of a spawned task or a posted function
     };
 
-    explicit LoopDriver(Reactor& reactor) : loop_(reactor) {}
+    explicit LoopDriver(Reactor& reactor) : loop_(reactor) {
+        static_cast<void>(loop_.mailbox_->fall_asleep());  // so that the first post is heard
+    }
 
     [[nodiscard]] EventLoop& loop() noexcept { return loop_; }
 
