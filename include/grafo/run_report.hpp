@@ -56,7 +56,7 @@ struct ReportData final : PinHolder, SharedByThreads {
     FlatList<NodeCore*> failed;
     FlatList<NodeCore*> skipped;
     FlatList<NodeCore*> cancelled;
-    Shared<NodeErrors> errors{new NodeErrors};
+    Shared<NodeErrors> errors = make_shared_object<NodeErrors>();
     std::chrono::nanoseconds elapsed{};
     bool stopped = false;
 };

@@ -81,7 +81,6 @@ private:
 
 struct RunCoroutines;
 
-// What an executor shares with its runs.
 // The signals that stop an executor, for as long as it or a run of it lives: see asio.hpp.
 class StopSignals {
 public:
@@ -91,6 +90,7 @@ public:
     virtual ~StopSignals() = default;
 };
 
+// What an executor shares with its runs.
 class ExecutorState : public SharedByThreads {
 public:
     ExecutorState(std::string name, NodeList nodes, const RunCoroutines& made)
@@ -210,7 +210,7 @@ public:
     RunOptions options;
     std::string description;
     std::size_t runs = 0;  // that are on
-    Shared<ReportData> report{new ReportData};
+    Shared<ReportData> report = make_shared_object<ReportData>();
     Owned<StopSignals> signals;
 
 private:

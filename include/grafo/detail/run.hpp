@@ -547,7 +547,7 @@ private:
     std::exception_ptr observer_error_;
     EventLoop::TimePoint started_{};
     EventLoop::TimePoint boundary_{};
-    Shared<ReportData> report_{new ReportData};
+    Shared<ReportData> report_ = make_shared_object<ReportData>();
 };
 
 inline void EdgeTask::reap() noexcept { run_.reap(*this); }

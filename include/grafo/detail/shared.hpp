@@ -60,4 +60,11 @@ private:
     T* object_ = nullptr;
 };
 
+// A new object. In the initializer of a member `new T` itself would leak on g++ 12 when T's
+// constructor throws.
+template <class T>
+[[nodiscard]] Shared<T> make_shared_object() {
+    return Shared<T>(new T);
+}
+
 }  // namespace grafo::detail
