@@ -121,3 +121,19 @@ TEST_CASE("Timeouts that are not reached do not gather in the loop, beside a sle
     loop.run(body());
     CHECK(largest_allocation < 10'000);
 }
+
+TEST_CASE("Connecting many small graphs to a large one copies its list of nodes a few times only") {
+    const auto allocations_of = [](bool connected) {
+        Node hub{"hub", [] {}};
+        const std::size_t before = allocations;
+        for (int i = 0; i < 4'000; ++i) {
+            Node first{"first", [] {}};
+            Node second{"second", [] {}};
+            first.connect(second);
+            if (connected) hub.connect(first);
+        }
+        return allocations - before;
+    };
+    const std::size_t apart = allocations_of(false);
+    CHECK(allocations_of(true) < apart + 100);
+}

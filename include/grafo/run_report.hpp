@@ -27,7 +27,7 @@ struct ReportData final : PinHolder, SharedByThreads {
     // Makes room for `join_graph` calls, which then do not throw.
     void reserve_graphs(const FlatList<Graph*>& graphs) {
         pins.reserve(graphs.size());
-        for (Graph* graph : graphs) graph->holders.reserve(graph->holders.size() + 1);
+        for (Graph* graph : graphs) graph->holders.reserve_one();
     }
     void join_graph(Graph& graph) noexcept {
         pins.push_back(GraphPin(graph));

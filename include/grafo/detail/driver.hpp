@@ -49,10 +49,7 @@ public:
         deadline_ = after(loop.now(), left_);
         timers.insert(*this, deadline_);
     }
-    void stop() noexcept {
-        leave();
-        unlink();
-    }
+    using Timer::stop;
     void pause() noexcept {
         if (!queued()) return;
         left_ = deadline_ - EventLoop::current().now();

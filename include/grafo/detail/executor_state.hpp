@@ -242,7 +242,7 @@ public:
         RunOptions options = state.options;
         options.streaming = streaming;
         // Lets go of what only the last report held, before the plan looks at the graph.
-        if (state.runs == 0) state.report = Shared<ReportData>(new ReportData);
+        if (state.runs == 0) state.report = make_shared_object<ReportData>();
         Plan& plan = state.current_plan();
         run_ = new Run(plan, std::move(options));
         state.report = run_->report();

@@ -77,6 +77,10 @@ public:
     ~FlatList() { clear(); }
 
     void reserve(std::size_t capacity) { make_room(capacity, sizeof(T), move_items()); }
+    // Makes room for so many more, which then do not throw, and as much in advance as push_back.
+    void reserve_more(std::size_t count) {
+        if (size_ + count > capacity_) reserve(size_ + (count > size_ ? count : size_));
+    }
     // Makes room, so that the next push_back does not throw.
     void reserve_one() {
         if (size_ == capacity_) grow(sizeof(T), move_items());
@@ -87,7 +91,7 @@ public:
         ++size_;
     }
     void append(const FlatList& other) {
-        reserve(size_ + other.size_);
+        reserve_more(other.size_);
         for (std::size_t i = 0; i < other.size_; ++i) push_back(other[i]);
     }
     void pop_back() noexcept {

@@ -122,10 +122,10 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
     Graph* winner = &need_graph(a);
     Graph* loser = &need_graph(b);
     if (winner->nodes.size() < loser->nodes.size()) std::swap(winner, loser);
-    winner->nodes.reserve(winner->nodes.size() + loser->nodes.size());
-    winner->runs.reserve(winner->runs.size() + loser->runs.size());
-    winner->holders.reserve(winner->holders.size() + loser->holders.size());
-    winner->cuts.reserve(winner->cuts.size() + loser->cuts.size());
+    winner->nodes.reserve_more(loser->nodes.size());
+    winner->runs.reserve_more(loser->runs.size());
+    winner->holders.reserve_more(loser->holders.size());
+    winner->cuts.reserve_more(loser->cuts.size());
     for (NodeCore* node : loser->nodes) {
         node->graph = winner;
         node->place = static_cast<std::uint32_t>(winner->nodes.size());

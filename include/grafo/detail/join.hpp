@@ -272,10 +272,7 @@ public:
         if (at == EventLoop::TimePoint::max()) return;
         LoopAccess::timers(loop).insert(*this, at);
     }
-    void stop() noexcept {
-        leave();
-        unlink();
-    }
+    using Timer::stop;
 
 private:
     static bool on_ask(Waiter&, Ask) { return false; }

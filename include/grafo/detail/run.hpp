@@ -62,7 +62,7 @@ public:
         active_.reserve(16);
         report_->completed.reserve(plan.node_count);
         report_->reserve_graphs(plan.graphs);
-        for (Graph* graph : plan.graphs) graph->runs.reserve(graph->runs.size() + 1);
+        for (Graph* graph : plan.graphs) graph->runs.reserve_one();
         report_->name = options_.name;
         for (Graph* graph : plan.graphs) {  // nothing throws from here on
             report_->join_graph(*graph);

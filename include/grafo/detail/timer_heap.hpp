@@ -17,6 +17,11 @@ struct Timer : Waiter {
     ~Timer() { leave(); }
     [[nodiscard]] bool queued() const noexcept { return heap != nullptr; }
     void leave() noexcept;
+    // Nor is it resumed if it was about to be.
+    void stop() noexcept {
+        leave();
+        unlink();
+    }
 
     std::uint32_t place = 0;  // its own in the heap's table, while queued
     TimerHeap* heap = nullptr;
