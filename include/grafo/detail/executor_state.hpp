@@ -163,7 +163,7 @@ public:
         };
         for (const Handle& handle : given_) add(*handle.core());
         for (std::size_t i = 0; i < nodes.size(); ++i) {
-            for (const OutEdge& edge : nodes[i].core()->out) add(*edge.child);
+            for (const OutEdge& edge : nodes[i].core()->out) add(edge.child());
         }
         for (std::size_t i = 0; i < nodes.size(); ++i) {
             for (const InEdge& edge : nodes[i].core()->in) add(*edge.parent);
@@ -185,9 +185,10 @@ public:
         for (const AnyNode& node : nodes) {
             ++number;
             for (const OutEdge& edge : node.core()->out) {
-                if (edge.child->mark != mark) continue;
-                if (std::exchange(edge.child->scratch, number) == number) continue;
-                edges.push_back({node, AnyNode(*edge.child)});
+                NodeCore& child = edge.child();
+                if (child.mark != mark) continue;
+                if (std::exchange(child.scratch, number) == number) continue;
+                edges.push_back({node, AnyNode(child)});
             }
         }
         for (const Edge& edge : edges) visit(edge.parent, edge.child);

@@ -76,6 +76,19 @@ public:
     }
     ~FlatList() { clear(); }
 
+    // Gives back what more than an eighth of the list is room to grow; keeps it without memory for
+    // the move.
+    void trim() noexcept {
+        static_assert(trivial);
+        if (capacity_ - size_ <= size_ / 8) return;
+        try {
+            FlatList trimmed;
+            trimmed.reserve(size_);
+            trimmed.append(*this);
+            swap(trimmed);
+        } catch (const std::bad_alloc&) {
+        }
+    }
     void reserve(std::size_t capacity) { make_room(capacity, sizeof(T), move_items()); }
     // Makes room for so many more, which then do not throw, and as much in advance as push_back.
     void reserve_more(std::size_t count) {

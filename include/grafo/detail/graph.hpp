@@ -153,7 +153,7 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
 // Calls visit(neighbour) for both directions of each edge.
 template <class Visit>
 void for_each_neighbour(NodeCore& node, Visit&& visit) {
-    for (const OutEdge& edge : node.out) visit(*edge.child);
+    for (const OutEdge& edge : node.out) visit(edge.child());
     for (const InEdge& edge : node.in) visit(*edge.parent);
 }
 

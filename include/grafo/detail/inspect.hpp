@@ -15,7 +15,7 @@ template <class Visit>
 void for_each_child(const NodeCore& node, Visit&& visit) {
     const std::uint32_t mark = Graph::next_mark();
     for (std::uint32_t i = 0; i < node.out.size(); ++i) {
-        NodeCore& child = *node.out[i].child;
+        NodeCore& child = node.out[i].child();
         if (std::exchange(child.mark, mark) != mark) visit(child);
     }
 }

@@ -71,6 +71,7 @@ protected:
 
 public:
     bool saved = false;            // belongs to wiring that is restored after the run
+    NodeCore* child = nullptr;     // of its edge, if it is owned
     Forward* next_gone = nullptr;  // in the list of those whose edge was cut during a run
 };
 
@@ -81,9 +82,37 @@ struct InEdge {
     std::uint32_t lap;  // of the child, in a loop, that it was made for; 0: made before
 };
 
-struct OutEdge {
-    NodeCore* child;
-    Forward* forward;  // null unless it is evaluated at this node's end, or a pipe
+// Eight bytes, so that a node has room for two: the child, or the forward, which knows the child.
+class OutEdge {
+public:
+    // With a forward only if that is evaluated at this node's end, or a pipe. It belongs to the
+    // child then.
+    OutEdge(NodeCore& child, Forward* forward) noexcept
+        : bits_(forward == nullptr ? reinterpret_cast<std::uintptr_t>(&child)
+                                   : reinterpret_cast<std::uintptr_t>(forward) | is_forward) {}
+
+    [[nodiscard]] NodeCore& child() const noexcept {
+        Forward* const found = forward();
+        return found != nullptr ? *found->child : *reinterpret_cast<NodeCore*>(bits_);
+    }
+    // The same, of an edge without a forward.
+    [[nodiscard]] NodeCore& plain_child() const noexcept {
+        return *reinterpret_cast<NodeCore*>(bits_);
+    }
+    // Null for an edge that only orders, or whose forward nothing asks before the child runs.
+    [[nodiscard]] Forward* forward() const noexcept {
+        if ((bits_ & is_forward) == 0) return nullptr;
+        return reinterpret_cast<Forward*>(bits_ - is_forward);
+    }
+    [[nodiscard]] PipeEnd* pipe() const noexcept {
+        Forward* const found = forward();
+        return found != nullptr ? found->pipe() : nullptr;
+    }
+    [[nodiscard]] bool operator==(const OutEdge&) const noexcept = default;
+
+private:
+    static constexpr std::uintptr_t is_forward = 1;
+    std::uintptr_t bits_;
 };
 
 // What the slot of a parameter can do, for those who do not know its type; see slot.hpp. Without
@@ -202,7 +231,7 @@ enum class Phase : unsigned char {
 enum class TimedOut : unsigned char { no, attempt, total };
 
 // The bytes of a small struct of flags as one number, zero if none is set.
-template <class Bits = std::uint64_t, class Flags>
+template <class Bits, class Flags>
 [[nodiscard]] Bits bits_of(const Flags& flags) noexcept {
     static_assert(sizeof(Flags) == sizeof(Bits));
     Bits bits = 0;
@@ -215,13 +244,13 @@ struct NodeLap {
     NodeState state = NodeState::pending;
     NodeState ended = NodeState::pending;  // as what, at its last end in this run
     Phase phase = Phase::idle;
-    TimedOut timed_out = TimedOut::no;
-    bool queued = false;          // in the run's list of ready nodes
-    bool called = false;          // the body was called
-    bool output_moved = false;    // taken by a child
-    bool stop_asked : 1 = false;  // cancelled by the run, and not by a timeout of its own
-    bool timed : 1 = false;       // its runtime was taken
-    unsigned char unused : 6 = 0;
+    TimedOut timed_out : 2 = TimedOut::no;
+    bool queued : 1 = false;        // in the run's list of ready nodes
+    bool called : 1 = false;        // the body was called
+    bool output_moved : 1 = false;  // taken by a child
+    bool stop_asked : 1 = false;    // cancelled by the run, and not by a timeout of its own
+    bool timed : 1 = false;         // its runtime was taken
+    bool unused_lap_bit : 1 = false;
 };
 
 // What only few nodes have, in one byte so that one look tells that a node has none of it.
@@ -337,25 +366,27 @@ public:
     bool keeps_arguments : 1 = false;  // keeps for the body what its parameters refer to
     bool rewired : 1 = false;          // its edges of before the run are kept by the run
     bool abandoned : 1 = false;        // its run was dropped, and something uses it still
+    bool takes_arguments : 1 = false;  // has parameters
+    bool asks_edges : 1 = false;       // some out-edge has, or had, a forward
     // Unsettled in-edges; while it waits, its place in Run::active_; settled, its number in that
     // was.
     std::uint32_t pending = 0;
     std::uint32_t stamp = 0;   // of the run that touched it last
     std::uint32_t plan = 0;    // the plan that counts it as a member
+    std::uint32_t mark = 0;    // of the last traversal
     NodeCore* next = nullptr;  // in the run's list of ready or finished nodes
     RunHooks* run = nullptr;   // valid while it runs
-    SmallVector<OutEdge> out;
+    SmallVector<OutEdge, 2> out;
     SmallVector<InEdge> in;
     Owned<Extras> extras;
     std::chrono::nanoseconds runtime{};
 
     // Touched by wiring and by handles.
     Graph* graph = nullptr;  // null while it has never been connected or run
-    std::uint32_t handles = 0;
-    std::uint32_t place = 0;    // in the graph's list
-    std::uint32_t mark = 0;     // of the last traversal
-    std::uint32_t scratch = 0;  // of the last traversal
     std::string id;
+    std::uint32_t place = 0;    // in the graph's list
+    std::uint32_t scratch = 0;  // of the last traversal
+    std::uint32_t handles = 0;  // the last, so that a small output fits behind it
 
 protected:
     inline virtual ~NodeCore();

@@ -117,9 +117,9 @@ inline void throw_output_unavailable(NodeCore& node, TypeId wanted) {
         what += "it was moved to ";
         std::string takers;
         for (const OutEdge& out : node.out) {
-            for (const InEdge& in : out.child->in) {
+            for (const InEdge& in : out.child().in) {
                 if (in.parent == &node && in.forward != nullptr && in.forward->takes()) {
-                    takers = "node " + in_quotes(out.child->id);
+                    takers = "node " + in_quotes(out.child().id);
                 }
             }
         }

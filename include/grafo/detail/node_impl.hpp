@@ -60,6 +60,7 @@ class NodeImpl final : public TypedCore<typename B::Output> {
 public:
     template <class F>
     explicit NodeImpl(std::in_place_t, F&& callable) : callable_(std::forward<F>(callable)) {
+        this->takes_arguments = B::Params::size > 0;
         this->keeps_arguments = keeps_lists(std::type_identity<Slots>());
     }
     ~NodeImpl() override { NodeImpl::destroy_body(); }

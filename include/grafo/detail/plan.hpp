@@ -64,8 +64,8 @@ inline void check_retry(const NodeCore& node) {
     }
     if (node.feeds_pipes) {
         for (const OutEdge& edge : node.out) {
-            if (edge.forward == nullptr || edge.forward->pipe() == nullptr) continue;
-            throw ForwardingTypeError(name + "node " + in_quotes(edge.child->id) +
+            if (edge.pipe() == nullptr) continue;
+            throw ForwardingTypeError(name + "node " + in_quotes(edge.child().id) +
                                       " reads its chunks in a pipe, and has those of a failed "
                                       "attempt already");
         }
@@ -107,9 +107,7 @@ inline void check_moved(const NodeCore& node) {
 inline void check_pipes_of(NodeCore& producer) {
     FlatList<NodeCore*> readers;
     for (const OutEdge& edge : producer.out) {
-        if (edge.forward != nullptr && edge.forward->pipe() != nullptr) {
-            readers.push_back(edge.child);
-        }
+        if (edge.pipe() != nullptr) readers.push_back(&edge.child());
     }
     // Those that hang together with the producer by pipes alone, `piped`, and those that wait for
     // the end of one of these, `behind`.
@@ -123,9 +121,8 @@ inline void check_pipes_of(NodeCore& producer) {
     for (std::size_t i = 0; i < steps.size(); ++i) {
         const Step step = steps[i];
         for (const OutEdge& edge : step.node->out) {
-            NodeCore& child = *edge.child;
-            const bool pipe = edge.forward != nullptr && edge.forward->pipe() != nullptr;
-            if (step.waits || !pipe) {
+            NodeCore& child = edge.child();
+            if (step.waits || edge.pipe() == nullptr) {
                 if (std::exchange(child.scratch, behind) != behind) steps.push_back({&child, true});
             } else if (std::exchange(child.mark, piped) != piped) {
                 steps.push_back({&child, false});
@@ -222,7 +219,7 @@ inline void make_plan(Plan& plan, const NodeList& given) {
     };
     for (const Handle& handle : given) find(*handle.core());
     for (std::size_t i = 0; i < nodes.size(); ++i) {
-        for (const OutEdge& edge : nodes[i]->out) find(*edge.child);
+        for (const OutEdge& edge : nodes[i]->out) find(edge.child());
     }
     for (std::size_t i = 0; i < nodes.size(); ++i) {
         for (const InEdge& edge : nodes[i]->in) find(*edge.parent);
@@ -253,9 +250,8 @@ inline void make_plan(Plan& plan, const NodeList& given) {
     FlatList<NodeCore*> settled = made.starts;
     for (std::size_t i = 0; i < settled.size(); ++i) {
         for (const OutEdge& edge : settled[i]->out) {
-            if (edge.child->mark == seen && --edge.child->scratch == 0) {
-                settled.push_back(edge.child);
-            }
+            NodeCore& child = edge.child();
+            if (child.mark == seen && --child.scratch == 0) settled.push_back(&child);
         }
     }
     if (settled.size() < nodes.size()) throw_cycle(nodes);
@@ -268,7 +264,10 @@ inline void make_plan(Plan& plan, const NodeList& given) {
     }
     made.node_count = nodes.size();
     for (NodeCore* node : nodes) node->plan = made.id;
-    for (Graph* graph : made.graphs) graph->planned_by = made.id;
+    for (Graph* graph : made.graphs) {
+        graph->nodes.trim();
+        graph->planned_by = made.id;
+    }
     plan = std::move(made);
 }
 

@@ -87,7 +87,7 @@ public:
 private:
     struct Kept {
         NodeCore* node;
-        SmallVector<OutEdge> out;
+        SmallVector<OutEdge, 2> out;
         SmallVector<InEdge> in;
     };
     FlatList<Kept> kept_;

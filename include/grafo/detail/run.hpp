@@ -11,6 +11,7 @@
 #include <grafo/detail/edge_task.hpp>
 #include <grafo/detail/event_queue.hpp>
 #include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/look_ahead.hpp>
 #include <grafo/detail/node_failure.hpp>
 #include <grafo/detail/pipe.hpp>
 #include <grafo/detail/plan.hpp>
@@ -59,6 +60,7 @@ public:
           observed_(!options_.observers.empty()) {
         watched_ = observed_ || options_.shuffled;
         keeps_book_ = options_.timing || options_.streaming;
+        looks_ahead_ = plan.node_count > nodes_in_cache;
         active_.reserve(16);
         report_->completed.reserve(plan.node_count);
         report_->reserve_graphs(plan.graphs);
@@ -247,7 +249,7 @@ private:
     bool end_fatally();
 
     [[nodiscard]] bool reader_waits() const noexcept {
-        return waiter_ != nullptr && !events_.empty() && options_.streaming && !dropped_ &&
+        return options_.streaming && waiter_ != nullptr && !events_.empty() && !dropped_ &&
                !frozen_;
     }
 
@@ -263,6 +265,11 @@ private:
     [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept;
 
     void make_ready(NodeCore& node) noexcept;
+    void enqueue(NodeCore& node) noexcept {
+        if (node.queued) return;
+        node.queued = true;
+        ready_.push(node);
+    }
     void count_down(NodeCore& node) noexcept;
     void go_on(SlotAwaiter& waiter);
 
@@ -287,7 +294,7 @@ private:
     void book_end(NodeCore& node);
     void pass_on(NodeCore& child, std::uint32_t stamp);
     void pass_on_all(NodeCore& node);
-    void deliver_from(NodeCore& node, std::uint32_t first);
+    void deliver_all_slowly(NodeCore& node);
     // It will not run, and says why by its state.
     void begin_in_vain(NodeCore& node);
     void open_stream(NodeCore& node);
@@ -401,8 +408,7 @@ private:
         schedule();  // a place under max_concurrency is free
     }
     void unpark(NodeCore& node) noexcept {
-        node.queued = true;
-        ready_.push(node);
+        enqueue(node);
         schedule();
     }
     void resume_parked(NodeCore& node);
@@ -499,10 +505,11 @@ private:
     std::uint32_t references_ = 1;
     bool pumping_ = false;
     bool observed_ = false;
-    bool keeps_book_ = false;  // of times, or of events
-    bool telling_ = false;     // the reader runs inside the pump
-    unsigned stops_ = 0;       // how often it was asked for
-    bool cancelled_ = false;   // the awaiting coroutine was cancelled
+    bool keeps_book_ = false;   // of times, or of events
+    bool looks_ahead_ = false;  // see look_ahead.hpp
+    bool telling_ = false;      // the reader runs inside the pump
+    unsigned stops_ = 0;        // how often it was asked for
+    bool cancelled_ = false;    // the awaiting coroutine was cancelled
     bool ended_ = false;
     bool left_ = false;  // the graph is free again
     bool boundary_known_ = true;

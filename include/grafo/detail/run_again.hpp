@@ -56,7 +56,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
 
     bool pipe = false;
     for (const OutEdge& edge : node.out) {
-        pipe = pipe || (edge.forward != nullptr && edge.forward->pipe() != nullptr);
+        pipe = pipe || edge.pipe() != nullptr;
     }
     for (const InEdge& edge : node.in) {
         pipe = pipe || (edge.forward != nullptr && edge.forward->pipe() != nullptr);
@@ -101,21 +101,21 @@ inline void Run::hold_back_for_readers(NodeCore& node) {
     }
     Readers readers{&node, {}};
     for (const OutEdge& edge : node.out) {
-        NodeCore& child = *edge.child;
+        NodeCore& child = edge.child();
         if (child.stamp != stamp_ || is_settled(child)) continue;
         if (child.phase == Phase::idle && child.runs_again &&
             child.extras->wave == node.extras->wave && !began_wave(node, node.extras->wave)) {
             // It has not started, and wants what this lap will give it.
             bool delivered = true;
             edge_tasks_.for_each([&](EdgeTask& task) {
-                if (edge.forward == nullptr || &task.forward != edge.forward) return;
+                if (&task.forward != edge.forward()) return;
                 if (task.removed && !task.again) return;
                 task.again = false;
                 delivered = false;
                 if (!std::exchange(task.removed, true)) task.cancel();
             });
             finished_edges_.for_each([&](EdgeTask& task) {
-                if (edge.forward == nullptr || &task.forward != edge.forward) return;
+                if (&task.forward != edge.forward()) return;
                 if (task.removed && !task.again) return;
                 task.again = false;
                 task.removed = true;
@@ -156,10 +156,11 @@ inline bool Run::leads_to(NodeCore& from, const NodeCore& to) const {
     from.mark = mark;
     for (std::size_t i = 0; i < found.size(); ++i) {
         for (const OutEdge& edge : found[i]->out) {
-            if (edge.child->mark == mark || is_loop(*found[i], *edge.child)) continue;
-            if (edge.child == &to) return true;
-            edge.child->mark = mark;
-            found.push_back(edge.child);
+            NodeCore& child = edge.child();
+            if (child.mark == mark || is_loop(*found[i], child)) continue;
+            if (&child == &to) return true;
+            child.mark = mark;
+            found.push_back(&child);
         }
     }
     return false;
@@ -169,8 +170,9 @@ inline FlatList<NodeCore*> Run::settled_children(const NodeCore& node) const {
     FlatList<NodeCore*> children;
     for (const OutEdge& edge : node.out) {
         // An edge that closed a loop did so for that lap: the next one is for the node to ask for.
-        if (!is_settled(*edge.child) || is_loop(node, *edge.child)) continue;
-        if (!children.contains(edge.child)) children.push_back(edge.child);
+        NodeCore& child = edge.child();
+        if (!is_settled(child) || is_loop(node, child)) continue;
+        if (!children.contains(&child)) children.push_back(&child);
     }
     return children;
 }

@@ -95,7 +95,7 @@ inline void Run::fail_stuck() {
             if (node->phase != Phase::idle || node->state != NodeState::pending) continue;
             if (node->held_back || node->pending > 0) continue;
             set_state(*node, NodeState::ready);
-            if (!std::exchange(node->queued, true)) ready_.push(*node);
+            enqueue(*node);
         }
         if (!ready_.empty()) return;
     }

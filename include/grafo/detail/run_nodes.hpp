@@ -87,7 +87,7 @@ inline void Run::make_ready(NodeCore& node) noexcept {
     if (node.phase != Phase::idle || node.state != NodeState::pending || node.held_back) return;
     if (running_again_ > 1 && node.runs_again && awaits_wave(node)) return;
     set_state(node, NodeState::ready);
-    if (!std::exchange(node.queued, true)) ready_.push(node);
+    enqueue(node);
 }
 
 inline void Run::count_down(NodeCore& node) noexcept {
@@ -400,9 +400,9 @@ inline void Run::record_end(NodeCore& node, NodeState state) {
 }
 
 inline void Run::deliver(NodeCore& parent, const OutEdge& edge) {
-    NodeCore& child = *edge.child;
+    NodeCore& child = edge.child();
     if (!touch(child)) return;
-    Forward* const forward = edge.forward;
+    Forward* const forward = edge.forward();
     if (forward != nullptr && forward->pipe() != nullptr && parent.stream()->open) {
         forward->pipe()->finish();  // it was counted down when the parent began
         return;
@@ -452,7 +452,7 @@ inline void Run::finish_edge(EdgeTask& finished) {
     Owned<EdgeTask> task(&finished);
     task->unlink();
     NodeCore& parent = task->parent;
-    const OutEdge edge{&task->child, &task->forward};
+    const OutEdge edge(task->child, &task->forward);
     const bool again = task->removed && task->again;
     if (!task->removed) end_edge(*task);
     task = nullptr;

@@ -4,6 +4,7 @@
 #include <exception>
 #include <utility>
 
+#include <grafo/detail/look_ahead.hpp>
 #include <grafo/detail/run.hpp>
 
 // The short path: a node with nothing special, in a run that nobody watches. It does what the long
@@ -18,7 +19,8 @@ namespace grafo::detail {
         reset(child);
     }
     if (child.state != NodeState::pending || --child.pending > 0) return;
-    if (bits_of(static_cast<const NodeLap&>(child)) != 0 || child.NodeSpecials::any()) {
+    if (bits_of<std::uint32_t>(static_cast<const NodeLap&>(child)) != 0 ||
+        child.NodeSpecials::any()) {
         make_ready(child);
         return;
     }
@@ -27,35 +29,31 @@ namespace grafo::detail {
     lap.queued = true;
     static_cast<NodeLap&>(child) = lap;
     ready_.push_plain(child);
+    if (looks_ahead_) fetch_rest(child);
 }
 
-// The end of a completed node: on to its children. No code of the user can change the edges before
-// the first that has a transform.
+// The end of a completed node: on to its children.
 [[gnu::always_inline]] inline void Run::pass_on_all(NodeCore& node) {
-    const std::uint32_t count = node.out.size();
-    const std::uint32_t stamp = stamp_;
-    const OutEdge* edge = node.out.begin();
-    for (const OutEdge* end = edge + count; edge != end; ++edge) {
-        if (edge->forward != nullptr) {
-            deliver_from(node, static_cast<std::uint32_t>(edge - node.out.begin()));
-            return;
-        }
-        pass_on(*edge->child, stamp);
+    if (node.asks_edges) {
+        deliver_all_slowly(node);
+        return;
     }
+    const std::uint32_t stamp = stamp_;
+    for (const OutEdge edge : node.out) pass_on(edge.plain_child(), stamp);
 }
 
 inline void Run::deliver_all(NodeCore& node) {
     if (node.state == NodeState::completed && !observed_) {
         pass_on_all(node);
     } else {
-        deliver_from(node, 0);
+        deliver_all_slowly(node);
     }
 }
 
-[[gnu::noinline]] inline void Run::deliver_from(NodeCore& node, std::uint32_t first) {
+[[gnu::noinline]] inline void Run::deliver_all_slowly(NodeCore& node) {
     settling_ = &node;
     end_ = node.out.size();
-    for (cursor_ = first; cursor_ < end_ && !dropped_ && !frozen_;) {
+    for (cursor_ = 0; cursor_ < end_ && !dropped_ && !frozen_;) {
         const OutEdge edge = node.out[cursor_++];  // a transform may remove edges
         deliver(node, edge);
     }
@@ -65,7 +63,7 @@ inline void Run::deliver_all(NodeCore& node) {
 // The next node if nothing about it or the run is special: to be started, or to go on after a
 // chunk.
 [[gnu::always_inline]] inline NodeCore* Run::next_plain() noexcept {
-    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0 ||
+    if (bits_of<std::uint64_t>(static_cast<const RunSpecials&>(*this)) != 0 ||
         slots_ >= options_.max_concurrency) {
         return nullptr;
     }
@@ -109,6 +107,9 @@ inline void Run::deliver_all(NodeCore& node) {
 
 [[gnu::always_inline]] inline void Run::run_plain(NodeCore& node) {
     if (node.state != NodeState::ready) return resume_parked(node);
+    if (looks_ahead_ && node.next != nullptr && node.next->next != nullptr) {
+        fetch_neighbours(*node.next->next);
+    }
     NodeLap lap;
     lap.state = NodeState::running;
     lap.phase = Phase::body;
@@ -135,7 +136,7 @@ inline void Run::deliver_all(NodeCore& node) {
     }
     // The body may have stopped, dropped or rewired the run; what else is special comes from
     // outside.
-    if (bits_of(static_cast<const RunSpecials&>(*this)) != 0) {
+    if (bits_of<std::uint64_t>(static_cast<const RunSpecials&>(*this)) != 0) {
         return body ? finish_common(node) : leave_plain(node, nullptr);
     }
     try {

@@ -62,17 +62,19 @@ inline void Run::open_stream(NodeCore& node) {
     stream.readers = 0;
     streaming_.push_back(&node);
     for (const OutEdge& edge : node.out) {
-        PipeEnd* end = edge.forward != nullptr ? edge.forward->pipe() : nullptr;
+        PipeEnd* end = edge.pipe();
         if (end == nullptr) continue;
-        end->open(node, *edge.child, touch(*edge.child) && !is_settled(*edge.child));
+        NodeCore& child = edge.child();
+        end->open(node, child, touch(child) && !is_settled(child));
         stream.ends.push_back(end);
     }
     stream.open = true;
     // A reader starts beside its producer, once its other edges are settled.
     for (std::uint32_t i = 0; i < node.out.size(); ++i) {
         const OutEdge edge = node.out[i];
-        if (edge.forward == nullptr || edge.forward->pipe() == nullptr) continue;
-        if (touch(*edge.child) && !is_settled(*edge.child)) count_down(*edge.child);
+        if (edge.pipe() == nullptr) continue;
+        NodeCore& child = edge.child();
+        if (touch(child) && !is_settled(child)) count_down(child);
     }
 }
 

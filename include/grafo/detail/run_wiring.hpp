@@ -28,7 +28,7 @@ inline bool Run::replaces(const NodeCore& parent, const NodeCore& child,
 
 inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     boundary_known_ = false;  // it may be called at any time
-    NodeCore& child = *edge.child;
+    NodeCore& child = edge.child();
     if (!has(child)) {
         join(child);
         return;
@@ -58,7 +58,7 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
         if (position < cursor_) --cursor_;
         if (position < end_) --end_;
     }
-    Forward* const forward = parent.out[position].forward;
+    Forward* const forward = parent.out[position].forward();
     if (forward != nullptr && forward->pipe() != nullptr) {
         delivered = delivered || (parent.stamp == stamp_ && parent.stream()->open);
         forward->pipe()->leave();
@@ -82,7 +82,7 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
     }
     if (reads) {
         std::size_t edges = 0;
-        for (const OutEdge& edge : parent.out) edges += edge.child == &child ? 1 : 0;
+        for (const OutEdge& edge : parent.out) edges += &edge.child() == &child ? 1 : 0;
         if (edges == 1) release_reader(parent, child);  // this was the last
     }
     schedule();
@@ -104,7 +104,7 @@ inline void Run::join(NodeCore& first) {
     try {
         add(first);
         for (std::size_t i = 0; i < joined.size(); ++i) {
-            for (const OutEdge& edge : joined[i]->out) add(*edge.child);
+            for (const OutEdge& edge : joined[i]->out) add(edge.child());
         }
         for (std::size_t i = 0; i < joined.size(); ++i) {
             for (const InEdge& edge : joined[i]->in) {
@@ -134,7 +134,8 @@ inline void Run::deliver_settled(NodeCore& child) {
     }
     for (NodeCore* parent : parents) {
         for (std::uint32_t k = 0; k < parent->out.size(); ++k) {
-            if (parent->out[k].child == &child) deliver(*parent, OutEdge(parent->out[k]));
+            const OutEdge edge = parent->out[k];
+            if (&edge.child() == &child) deliver(*parent, edge);
         }
     }
 }

@@ -1,13 +1,14 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <type_traits>
 #include <utility>
 
 namespace grafo::detail {
 
-// A vector of trivial elements in 16 bytes beside one inline element: most nodes have one edge.
-template <class T>
+// A vector of trivial elements, with room for a few in itself: most nodes have one edge or two.
+template <class T, std::uint32_t InPlace = 1>
 class SmallVector {
     static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
 
@@ -20,7 +21,7 @@ public:
         return *this;
     }
     ~SmallVector() {
-        if (capacity_ > 1) delete[] heap_;
+        if (capacity_ > InPlace) ::operator delete(heap_);
     }
 
     [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
@@ -39,7 +40,8 @@ public:
     void push_back(const T& value) {
         const T copy = value;
         reserve_one();
-        data()[size_++] = copy;
+        ::new (static_cast<void*>(end())) T(copy);
+        ++size_;
     }
     void pop_back() noexcept { --size_; }
     // Keeps the order of the rest.
@@ -58,19 +60,19 @@ public:
     }
 
 private:
-    T* data() noexcept { return capacity_ == 1 ? &inline_ : heap_; }
-    const T* data() const noexcept { return capacity_ == 1 ? &inline_ : heap_; }
+    T* data() noexcept { return capacity_ == InPlace ? inline_ : heap_; }
+    const T* data() const noexcept { return capacity_ == InPlace ? inline_ : heap_; }
 
     void grow(std::uint32_t capacity) {
-        T* grown = new T[capacity];
+        T* const grown = static_cast<T*>(::operator new(capacity * sizeof(T)));
         std::memcpy(static_cast<void*>(grown), data(), size_ * sizeof(T));
-        if (capacity_ > 1) delete[] heap_;
+        if (capacity_ > InPlace) ::operator delete(heap_);
         heap_ = grown;
         capacity_ = capacity;
     }
     void assign(const SmallVector& other) {
-        if (other.size_ > 1) {
-            heap_ = new T[other.size_];
+        if (other.size_ > InPlace) {
+            heap_ = static_cast<T*>(::operator new(other.size_ * sizeof(T)));
             capacity_ = other.size_;
         }
         size_ = other.size_;
@@ -78,9 +80,9 @@ private:
     }
 
     std::uint32_t size_ = 0;
-    std::uint32_t capacity_ = 1;
+    std::uint32_t capacity_ = InPlace;
     union {
-        T inline_;
+        T inline_[InPlace];
         T* heap_;
     };
 };

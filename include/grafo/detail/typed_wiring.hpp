@@ -418,10 +418,10 @@ inline void redirect_node(NodeCore& node, const NodeList& children) {
         child.core()->mark = listed;
     }
     for (const OutEdge& edge : node.out) {
-        if (edge.child->mark != listed) removed.push_back(edge.child);
+        if (edge.child().mark != listed) removed.push_back(&edge.child());
     }
     const std::uint32_t present = Graph::next_mark();
-    for (const OutEdge& edge : node.out) edge.child->mark = present;
+    for (const OutEdge& edge : node.out) edge.child().mark = present;
     for (const Handle& child : children) {
         if (std::exchange(child.core()->mark, present) != present) added.push_back(child.core());
     }

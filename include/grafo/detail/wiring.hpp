@@ -83,12 +83,12 @@ inline void check_fillable(const NodeCore& parent, const NodeCore& child, std::u
 inline void check_takeable(const NodeCore& parent, const NodeCore& child) {
     const bool again = replaces(parent, child, nullptr);
     for (const OutEdge& out : parent.out) {
-        if (again && out.child == &child) continue;
-        for (const InEdge& in : out.child->in) {
+        if (again && &out.child() == &child) continue;
+        for (const InEdge& in : out.child().in) {
             if (in.parent != &parent || in.forward == nullptr || !in.forward->takes()) continue;
             throw ForwardingOverrideError(
                 "the output of node " + in_quotes(parent.id) +
-                " is move-only and already moved to " + "node " + in_quotes(out.child->id) +
+                " is move-only and already moved to " + "node " + in_quotes(out.child().id) +
                 ": node " + in_quotes(child.id) +
                 " could take it as a const reference, or a transform could make a value of it");
         }
@@ -106,7 +106,7 @@ inline void let_go_of(Forward* forward, RunHooks* run) noexcept {
 
 inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
     for (std::uint32_t i = parent.out.size(); i-- > 0;) {
-        if (parent.out[i].child != &child) continue;
+        if (&parent.out[i].child() != &child) continue;
         if (run != nullptr) run->edge_removed(parent, child, i);
         parent.out.erase(i);
     }
@@ -166,7 +166,7 @@ inline void erase_edge(NodeCore& parent, NodeCore& child, std::uint32_t position
                        RunHooks* run) noexcept {
     Forward* forward = child.in[position].forward;
     for (std::uint32_t i = 0; i < parent.out.size(); ++i) {
-        if (parent.out[i].child != &child || parent.out[i].forward != seen_by_parent(forward)) {
+        if (parent.out[i] != OutEdge(child, seen_by_parent(forward))) {
             continue;
         }
         run->edge_removed(parent, child, i);
@@ -179,9 +179,9 @@ inline void erase_edge(NodeCore& parent, NodeCore& child, std::uint32_t position
 
 // Takes back the last edge that connect_nodes made between the two.
 inline void undo_connect(NodeCore& parent, NodeCore& child, Forward* forward) noexcept {
-    const Forward* const at_parent = seen_by_parent(forward);
+    const OutEdge edge(child, seen_by_parent(forward));
     for (std::uint32_t i = parent.out.size(); i-- > 0;) {
-        if (parent.out[i].child != &child || parent.out[i].forward != at_parent) continue;
+        if (parent.out[i] != edge) continue;
         parent.out.erase(i);
         break;
     }
@@ -213,8 +213,10 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
     merge_graphs(parent, child);
     RunHooks* run = before_change(parent, child);
     Forward* given = forward.release();
-    const OutEdge edge{&child, seen_by_parent(given)};
+    if (given != nullptr && given->owned()) given->child = &child;
+    const OutEdge edge(child, seen_by_parent(given));
     parent.out.push_back(edge);
+    if (edge.forward() != nullptr) parent.asks_edges = true;
     child.in.push_back(InEdge{&parent, given, param, 0});
     if (given != nullptr && given->owned()) child.owns_forwards = true;
     if (pipe) parent.feeds_pipes = true;
@@ -233,7 +235,7 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
 
 inline void disconnect_nodes(NodeCore& parent, NodeCore& child) {
     bool connected = false;
-    for (const OutEdge& edge : parent.out) connected = connected || edge.child == &child;
+    for (const OutEdge& edge : parent.out) connected = connected || &edge.child() == &child;
     if (!connected) return;
     require_idle(child, "to disconnect a parent from");
     RunHooks* run = before_change(parent, child);
