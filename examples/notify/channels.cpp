@@ -7,6 +7,7 @@
 #include "alert.hpp"
 #include "delivery_error.hpp"
 #include "files.hpp"
+#include "mail.hpp"
 #include "signature.hpp"
 
 using namespace grafo;

@@ -7,14 +7,7 @@
 #include <string>
 #include <utility>
 
-#include "mail.hpp"
-
-/// Where a webhook is, and what its receiver and we know.
-struct WebhookSettings {
-    std::string url;
-    std::string secret;
-    std::string ca_file;  // empty: the system's
-};
+#include "settings.hpp"
 
 /// What a channel has delivered.
 struct Receipt {

@@ -4,15 +4,22 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdlib>
 #include <initializer_list>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include "mail.hpp"
+
 namespace {
+
+namespace fs = std::filesystem;
 
 // A check of one value, by a function that throws a sentence.
 template <class F>
@@ -56,6 +63,12 @@ std::string secret_of(const std::string& option, const std::string& variable) {
             option, fmt::format("the environment variable {} is not set", printable(variable)));
     }
     return secret;
+}
+
+bool same_file(const fs::path& left, const fs::path& right) {
+    std::error_code missing;
+    return fs::absolute(left).lexically_normal() == fs::absolute(right).lexically_normal() ||
+           fs::equivalent(left, right, missing);
 }
 
 }  // namespace
@@ -153,6 +166,11 @@ Options parse_command_line(int argc, char** argv) {
             webhook.ca_file = ca_file;
             options.webhook = std::move(webhook);
         }
+        const fs::path& letters = *resend_option ? options.resend : options.dead_letter;
+        if (!options.log.empty() && same_file(options.log, letters)) {
+            throw CLI::ValidationError("--log", fmt::format("{} is the file of the dead letters",
+                                                            printable(options.log.string())));
+        }
         const std::size_t channels = options.channels() == 0 ? 3 : options.channels();
         if (options.quorum > channels) {
             throw CLI::ValidationError(
@@ -168,7 +186,7 @@ Options parse_command_line(int argc, char** argv) {
         } else if (options.channels() > 0 && !*alert_option && !*resend_option) {
             throw CLI::RequiredError("--title, --alert or --resend");
         } else if (!*alert_option) {
-            options.alert_file = std::filesystem::path(GRAFO_EXAMPLE_DIR) / "data" / "alert.json";
+            options.alert_file = fs::path(GRAFO_EXAMPLE_DIR) / "data" / "alert.json";
         }
     } catch (const CLI::ParseError& error) {
         std::exit(app.exit(error) == 0 ? 0 : 2);

@@ -1,11 +1,11 @@
 #pragma once
 #include <chrono>
+#include <cstddef>
 #include <filesystem>
 #include <optional>
-#include <string>
 
 #include "alert.hpp"
-#include "channels.hpp"
+#include "settings.hpp"
 
 /// What a run is asked to do.
 struct Options {

@@ -134,28 +134,28 @@ void append_lines(const fs::path& file, std::string_view lines) {
     }
 }
 
-LetterFile::LetterFile(fs::path file) : path_(std::move(file)), file_(-1) {
-    Descriptor open(::open(path_.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
-    if (open.get() < 0) throw_errno("read", path_);
+LetterFile::LetterFile(const fs::path& file) : file_(-1) {
+    Descriptor open(::open(file.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
+    if (open.get() < 0) throw_errno("read", file);
     struct stat info = {};
-    if (::fstat(open.get(), &info) != 0) throw_errno("read", path_);
+    if (::fstat(open.get(), &info) != 0) throw_errno("read", file);
     if (!S_ISREG(info.st_mode)) {
-        throw std::runtime_error(fmt::format("{} is no ordinary file", path_.string()));
+        throw std::runtime_error(fmt::format("{} is no ordinary file", file.string()));
     }
-    path_ = fs::canonical(path_);  // else `replace` would replace a link
+    path_ = fs::canonical(file);  // else `replace` would replace a link
     // A second kind of lock, which does not keep others from appending.
     struct flock whole = {};
     whole.l_type = F_WRLCK;
     whole.l_whence = SEEK_SET;
     if (::fcntl(open.get(), F_OFD_SETLK, &whole) != 0 || !is_at(open.get(), path_)) {
         throw std::runtime_error(
-            fmt::format("another run is trying the letters of {} again", path_.string()));
+            fmt::format("another run is trying the letters of {} again", file.string()));
     }
-    lock(open.get(), LOCK_SH, path_);
-    const std::string text = read_from(open.get(), 0, path_);
-    lock(open.get(), LOCK_UN, path_);
+    lock(open.get(), LOCK_SH, file);
+    const std::string text = read_from(open.get(), 0, file);
+    lock(open.get(), LOCK_UN, file);
     size_ = text.size();
-    letters_ = parse_letters(text, path_);
+    letters_ = parse_letters(text, file);
     file_ = open.release();
 }
 

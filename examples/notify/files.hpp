@@ -21,7 +21,7 @@ class LetterFile {
 public:
     /// Reads the letters. Throws `std::runtime_error` if the file cannot be read or written, has a
     /// line that is no letter, or is being tried again by another process.
-    explicit LetterFile(std::filesystem::path file);
+    explicit LetterFile(const std::filesystem::path& file);
     LetterFile(const LetterFile&) = delete;
     LetterFile& operator=(const LetterFile&) = delete;
     ~LetterFile();

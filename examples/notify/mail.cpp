@@ -5,10 +5,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <grafo/offload.hpp>
 #include <grafo/task.hpp>
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "delivery_error.hpp"
 

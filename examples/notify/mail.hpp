@@ -1,20 +1,13 @@
 #pragma once
-#include <grafo/offload.hpp>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "alert.hpp"
+#include "settings.hpp"
 
-/// Where mail is handed in, and between whom.
-struct MailSettings {
-    std::string url;   // smtp://host:port, or smtps://
-    std::string user;  // empty: none
-    std::string password;
-    std::string ca_file;  // empty: the system's
-    std::string from;
-    std::vector<std::string> to;
-};
+namespace grafo {
+class StopFlag;
+}
 
 /// Throws `std::runtime_error` unless it is an address that can stand in a header and an envelope:
 /// name@domain in ASCII, without spaces and brackets.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../common/innermost.hpp"
@@ -229,7 +230,8 @@ int send_alert(const Options& options, const Alert& alert) {
     if (options.mail) job.channels.push_back("mail");
     if (options.webhook) job.channels.push_back("webhook");
     if (!options.log.empty()) job.channels.push_back("log");
-    return grafo::run(notify(options, {job}, options.quorum, nullptr));
+    const std::vector<Job> jobs{std::move(job)};
+    return grafo::run(notify(options, jobs, options.quorum, nullptr));
 }
 
 int rehearse(Options options, const Alert& alert) {
