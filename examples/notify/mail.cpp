@@ -189,6 +189,9 @@ std::string send_message(const MailSettings& settings, std::string_view message,
     set(easy, CURLOPT_ERRORBUFFER, cause);
     set(easy, CURLOPT_NOSIGNAL,
         1L);  // else timeouts raise signals, and this is not the only thread
+#if LIBCURL_VERSION_NUM >= 0x075700
+    set(easy, CURLOPT_QUICK_EXIT, 1L);  // else a stop waits for a name look-up
+#endif
     set(easy, CURLOPT_URL, settings.url.c_str());
     set(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
     // TLS wherever the server has it; a password goes nowhere without

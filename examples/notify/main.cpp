@@ -30,7 +30,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-constexpr std::size_t threads = 2;  // so that the log does not wait for the mail
+// Of many letters. The time of a try begins when it has its place.
+constexpr std::size_t mails_at_once = 2;
+constexpr std::size_t posts_at_once = 8;
 
 /// An alert, and where it is to go: mail, webhook, log.
 struct Job {
@@ -71,9 +73,9 @@ Ending ending_of(const Node<Receipt>& channel, const Alert& alert) {
         ending.text = receipt.answer;
     } catch (const NodeError& error) {
         ending.tries = error.attempts();
-        ending.text = innermost(error);
+        ending.text = printable(innermost(error));
     } catch (const OutputUnavailableError& error) {
-        ending.text = ending.stopped() ? "before it was delivered" : error.what();
+        ending.text = ending.stopped() ? "the run was stopped" : error.what();
     }
     return ending;
 }
@@ -142,8 +144,10 @@ void keep_letters(const Endings* endings, std::filesystem::path file, LetterFile
 //         └─> log ─────┘
 Task<int> notify(const Options& options, const std::vector<Job>& jobs, std::size_t quorum,
                  LetterFile* resent) {
-    ThreadPool pool{threads};
-    const Semaphore mails{threads};  // a mail's timeout begins when there is a thread for it
+    ThreadPool pool{mails_at_once + 1};  // so that the log does not wait for the mail
+    const Semaphore mails{mails_at_once};
+    const Semaphore posts{posts_at_once};
+    const Semaphore lines{1};
     const Http http;
     const RetryPolicy policy = RetryPolicy{options.tries}
                                    .backoff(options.backoff, 2.0)
@@ -164,11 +168,13 @@ Task<int> notify(const Options& options, const std::vector<Job>& jobs, std::size
         Node json{"json", alert_json, "alert"_a = alert};
         Node mail{"mail", deliver_mail, "pool"_a = &pool, "settings"_a = mail_settings,
                   "message"_a = message};
-        mail.limit(mails);
         Node webhook{"webhook",         deliver_webhook,
                      "http"_a = http,   "settings"_a = webhook_settings,
                      "id"_a = alert.id, "body"_a = json};
         Node log{"log", deliver_log, "pool"_a = &pool, "file"_a = options.log, "line"_a = json};
+        mail.limit(mails);
+        webhook.limit(posts);
+        log.limit(lines);
         for (const Node<Receipt>& channel :
              {Node<Receipt>(mail), Node<Receipt>(webhook), Node<Receipt>(log)}) {
             if (std::ranges::count(channels, channel.id()) == 0) continue;  // then it does not run
@@ -206,8 +212,7 @@ std::vector<Job> jobs_of(const std::vector<Letter>& letters, const Options& opti
                            (channel == "log" && !options.log.empty());
         if (!given) {
             throw std::runtime_error(
-                fmt::format("{} has a letter for the channel {}, which was "
-                            "not given",
+                fmt::format("{} has a letter for the channel {}, which was not given",
                             options.resend.string(), printable(channel)));
         }
         jobs.push_back({letter.alert, {channel}});
