@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <exception>
 #include <grafo/curl.hpp>
 #include <grafo/grafo.hpp>
@@ -241,6 +243,8 @@ int send_alert(const Options& options, const Alert& alert) {
 
 int rehearse(Options options, const Alert& alert) {
     const Rehearsal rehearsal(options);
+    fmt::print("no channel was given: a rehearsal, with servers on this machine\n");
+    std::fflush(stdout);
     const int code = send_alert(options, alert);
     if (code == 0) rehearsal.check(options, alert);
     return code;
