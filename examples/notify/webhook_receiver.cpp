@@ -1,6 +1,7 @@
 #include "webhook_receiver.hpp"
 
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "../common/local_server.hpp"
