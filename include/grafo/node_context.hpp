@@ -62,3 +62,6 @@ private:
 inline Skipping skip(std::string_view why = {}) { return Skipping(std::string(why)); }
 
 }  // namespace grafo
+
+// Defines what needs the whole of a node.
+#include <grafo/node.hpp>
