@@ -518,6 +518,7 @@ private:
             case 301: return "Moved Permanently";
             case 302: return "Found";
             case 303: return "See Other";
+            case 304: return "Not Modified";
             case 307: return "Temporary Redirect";
             case 308: return "Permanent Redirect";
             case 400: return "Bad Request";
