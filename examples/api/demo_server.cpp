@@ -90,12 +90,12 @@ private:
         const auto fault = faults_.find(part);
         if (fault != faults_.end()) return faulty(fault->second);
 
-        Json found =
-            items(part == "profile" ? "users" : part, part == "profile" ? "id" : "userId", id);
         if (part == "profile") {
-            return found.empty() ? error(404, "there is no such user") : answer(request, found[0]);
+            const Json users = items("users", "id", id);
+            return users.empty() ? error(404, "there is no such user") : answer(request, users[0]);
         }
         if (part != "posts" && part != "comments") return error(404, "there is no such list");
+        const Json found = items(part, "userId", id);
         const std::size_t page = number(request.query("_page"), 1);
         const std::size_t size = number(request.query("_limit"), 10);
         if (part == "comments" && page == 2 && !std::exchange(was_busy_, true)) {
@@ -118,8 +118,7 @@ private:
 
     [[nodiscard]] Json items(const std::string& list, const char* key, std::size_t id) const {
         Json found = Json::array();
-        if (!blog_.contains(list)) return found;
-        for (const Json& item : blog_[list]) {
+        for (const Json& item : blog_.at(list)) {
             if (item.at(key) == id) found.push_back(item);
         }
         return found;
