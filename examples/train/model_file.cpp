@@ -34,8 +34,10 @@ OutputFile::~OutputFile() {
 }
 
 void OutputFile::replace_by(const std::string& text) {
-    std::fwrite(text.data(), 1, text.size(), stream_.get());
-    if (std::fflush(stream_.get()) != 0) throw cannot("write", file_, last_error());
+    if (std::fwrite(text.data(), 1, text.size(), stream_.get()) < text.size() ||
+        std::fflush(stream_.get()) != 0) {
+        throw cannot("write", file_, last_error());
+    }
     std::error_code error;
     fs::rename(part(), file_, error);
     if (error) throw cannot("replace", file_, error);

@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace grafo::detail {
 
@@ -40,9 +41,15 @@ template <class T>
 [[nodiscard]] inline std::string type_name(TypeId type) {
     std::string name(type->raw_name);
     const auto replace_all = [&name](std::string_view from, std::string_view to) {
-        for (std::size_t at = 0; (at = name.find(from, at)) != std::string::npos; at += to.size()) {
-            name.replace(at, from.size(), to);
+        std::string replaced;  // g++ 12 at -O3 warns of overlapping copies in std::string::replace
+        std::size_t begin = 0;
+        for (std::size_t at = 0; (at = name.find(from, begin)) != std::string::npos;) {
+            replaced.append(name, begin, at - begin).append(to);
+            begin = at + from.size();
         }
+        name.erase(0, begin);
+        replaced += name;
+        name = std::move(replaced);
     };
     replace_all("std::__cxx11::", "std::");
     replace_all("std::__1::", "std::");
