@@ -99,8 +99,16 @@ public:
         if (state_->woken.exchange(true)) return;
         detail::net::post(io(), [state = state_] { state->woken = false; });
     }
-    [[nodiscard]] bool busy() const noexcept override { return has_work_; }
+    [[nodiscard]] bool busy() const noexcept override { return has_work_ || any(); }
     void poll() override {
+        run_handlers();
+        tell();
+    }
+
+private:
+    static constexpr int most_handlers = 64;
+
+    void run_handlers() {
         restart();
         for (int left = most_handlers; left > 0; --left) {
             if (guard([this] { return io().poll_one(); }) == 0) break;
@@ -112,9 +120,6 @@ public:
         restart();
     }
 
-private:
-    static constexpr int most_handlers = 64;
-
     // What the handlers use, which may stay in the context for longer than this.
     struct State {
         std::atomic<bool> woken{false};
@@ -123,6 +128,7 @@ private:
         bool timer_out = false;
     };
 
+    void found_due() noexcept override {}  // its run_one, or poll_one, returns
     void restart() {
         if (io().stopped()) io().restart();
     }

@@ -83,9 +83,11 @@ private:
     }
     void shutdown() override {
         driver_.drop([this] { calls.for_each([](AsioCall& call) { call.cut_off(); }); });
+        end_all();
         timer_.reset();
         work_.reset();
     }
+    void found_due() noexcept override { wake(); }
 
     LoopDriver driver_;
     std::optional<net::steady_timer> timer_;

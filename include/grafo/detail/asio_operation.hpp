@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <grafo/detail/asio_library.hpp>
+#include <grafo/detail/asio_watch.hpp>
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/frame_pool.hpp>
 #include <grafo/detail/link.hpp>
@@ -136,12 +137,17 @@ private:
 };
 
 // What a loop that sleeps in an io_context, or is driven by one, knows of it.
-class IoReactor : public Reactor {
+class IoReactor : public Reactor, protected AsioWatches {
 public:
     explicit IoReactor(net::io_context& io) noexcept : io_(io) {}
 
     [[nodiscard]] net::io_context& io() const noexcept { return io_; }
     [[nodiscard]] const void* kind() const noexcept final { return &kind_; }
+    [[nodiscard]] std::unique_ptr<Watch> watch(int descriptor, Watcher& watcher) final {
+        return AsioWatches::begin(io_, descriptor, watcher);
+    }
+    [[nodiscard]] bool busy() const noexcept override { return any(); }
+    void poll() override { tell(); }
     // That of a loop; null if it is another's.
     [[nodiscard]] static IoReactor* of(EventLoop& loop) noexcept {
         Reactor& reactor = LoopAccess::reactor(loop);
