@@ -565,6 +565,36 @@ TEST_CASE("\"x\"_a = node.map(coroutine) awaits it before the child starts") {
     CHECK(child.runtime() == 0s);
 }
 
+TEST_CASE(
+    "A transform and a predicate may be pointers to members, of the output or what it points to") {
+    struct Order {
+        int price = 7;
+        [[nodiscard]] int twice() const { return 2 * price; }
+        [[nodiscard]] bool cheap() const { return price < 10; }
+    };
+    const Node order{"order", [] { return Order(); }};
+    const Node held{"held", [] { return std::make_shared<Order>(); }};
+    const Node orders{"orders", []() -> AsyncGenerator<Order> {
+                          co_yield Order{1};
+                          co_yield Order{2};
+                      }};
+    const Node sum{"sum", [](int a, int b, int c) { return a + b + c; }, "a"_a, "b"_a, "c"_a};
+    const Node chunks{"chunks",
+                      [](AsyncGenerator<int> prices) -> Task<int> {
+                          int total = 0;
+                          while (const int* price = co_await prices.next()) total += *price;
+                          co_return total;
+                      },
+                      "prices"_a};
+    order.connect(sum, "a"_a = &Order::twice, when(&Order::cheap));
+    held.connect(sum, "b"_a = &Order::price);
+    held.connect(sum, "c"_a = &Order::twice);
+    orders.connect(chunks, "prices"_a = &Order::twice);
+    run_graph(order, held, orders);
+    CHECK(sum.output() == 35);
+    CHECK(chunks.output() == 6);
+}
+
 TEST_CASE("map of a node that gives nothing calls the transform without an argument") {
     const Node parent{"parent", [] {}};
     const Node child{"child", twice, "x"_a = parent.map([] { return 21; })};

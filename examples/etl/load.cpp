@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <string>
 
+#include "../common/database.hpp"
 #include "../common/file.hpp"
-#include "database.hpp"
 #include "values.hpp"
 
 namespace {

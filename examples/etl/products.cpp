@@ -4,7 +4,7 @@
 
 #include <stdexcept>
 
-#include "database.hpp"
+#include "../common/database.hpp"
 
 namespace {
 

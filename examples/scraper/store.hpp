@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <string>
 
-#include "../etl/database.hpp"
+#include "../common/database.hpp"
 #include "page.hpp"
 
 /// A page that was not saved.

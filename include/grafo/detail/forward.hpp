@@ -132,6 +132,20 @@ private:
     std::optional<E> kept_;
 };
 
+// Calls what takes one value: a callable, or a pointer to a member of it or of what it points to.
+template <class F, class T>
+decltype(auto) call_with_value(F& f, const T& value) {
+    if constexpr (std::is_member_function_pointer_v<F>) {
+        return call_member(f, value);
+    } else if constexpr (!std::is_member_object_pointer_v<F>) {
+        return f(value);
+    } else if constexpr (requires { value.*f; }) {
+        return (value.*f);
+    } else {
+        return ((*value).*f);
+    }
+}
+
 // Calls what takes the parent's output of type T, or nothing.
 template <class T, class F>
 decltype(auto) call_with_output(F& f, NodeCore& parent) {
@@ -139,7 +153,7 @@ decltype(auto) call_with_output(F& f, NodeCore& parent) {
         static_cast<void>(parent);
         return f();
     } else {
-        return f(static_cast<const T&>(output_of<T>(parent)));
+        return call_with_value<F, T>(f, output_of<T>(parent));
     }
 }
 
@@ -177,7 +191,7 @@ private:
             static_cast<void>(parent);
             return f_();
         } else {
-            return f_(static_cast<const T&>(output_of<T>(parent)));
+            return call_with_value<F, T>(f_, output_of<T>(parent));
         }
     }
     static Task<> await_into(Transform& self, NodeCore& parent) {

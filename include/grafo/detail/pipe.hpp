@@ -273,10 +273,10 @@ private:
             C& chunk = *static_cast<C*>(item);
             if constexpr (!std::is_same_v<F, NoMap>) {
                 if constexpr (AwaitableResult<std::invoke_result_t<F&, const C&>>) {
-                    Y made(co_await self.map_(static_cast<const C&>(chunk)));
+                    Y made(co_await call_with_value<F, C>(self.map_, chunk));
                     co_yield made;
                 } else {
-                    Y made(self.map_(static_cast<const C&>(chunk)));
+                    Y made(call_with_value<F, C>(self.map_, chunk));
                     co_yield made;
                 }
             } else if constexpr (!std::is_same_v<C, Y>) {
