@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr std::size_t batch = 500;
+constexpr std::size_t sales_between_yields = 500;
 
 constexpr const char* create_table = R"sql(
     CREATE TABLE sales (
@@ -53,7 +53,7 @@ grafo::AsyncGenerator<Progress, std::size_t> load_sales(const Checked<Sale>& sal
     for (const Sale& sale : sales.rows) {
         insert.run(sale.order_id, format_date(sale.ordered_on), sale.customer, sale.country,
                    sale.product, sale.quantity, sale.amount, sale.note);
-        if (++loaded % batch == 0 || loaded == sales.rows.size()) {
+        if (++loaded % sales_between_yields == 0 || loaded == sales.rows.size()) {
             // Where a stop arrives: it unwinds us, and the transaction is rolled back.
             co_yield Progress(loaded, loaded, sales.rows.size());
         }

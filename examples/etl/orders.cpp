@@ -12,7 +12,7 @@
 
 namespace {
 
-constexpr std::size_t batch = 1000;
+constexpr std::size_t rows_at_once = 1000;
 constexpr std::int64_t highest_quantity = 1'000'000;
 
 enum Field { id, ordered_on, customer_id, sku, quantity, discount, note, field_count };
@@ -56,7 +56,7 @@ grafo::AsyncGenerator<Progress, Checked<CsvRow>> extract_orders(grafo::ThreadPoo
 
     Checked<CsvRow> raw;
     CsvReader reader(file, header);
-    auto read = [&reader] { return reader.read(batch); };
+    auto read = [&reader] { return reader.read(rows_at_once); };
     for (;;) {
         std::vector<CsvRow> rows = co_await grafo::offload(*pool, read);
         if (rows.empty()) break;

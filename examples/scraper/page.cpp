@@ -20,7 +20,7 @@
 
 namespace {
 
-struct Free {
+struct FreeByXml {
     void operator()(xmlDoc* document) const { xmlFreeDoc(document); }
     void operator()(xmlXPathContext* context) const { xmlXPathFreeContext(context); }
     void operator()(xmlXPathCompExpr* expression) const { xmlXPathFreeCompExpr(expression); }
@@ -28,7 +28,7 @@ struct Free {
     void operator()(xmlChar* text) const { xmlFree(text); }
 };
 template <class T>
-using Owned = std::unique_ptr<T, Free>;
+using Owned = std::unique_ptr<T, FreeByXml>;
 
 const xmlChar* chars(const char* text) { return reinterpret_cast<const xmlChar*>(text); }
 const char* chars(const xmlChar* text) { return reinterpret_cast<const char*>(text); }

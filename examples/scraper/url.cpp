@@ -8,13 +8,13 @@
 
 namespace {
 
-struct Free {
+struct FreeByCurl {
     void operator()(CURLU* url) const { curl_url_cleanup(url); }
     void operator()(char* text) const { curl_free(text); }
 };
 
-std::unique_ptr<CURLU, Free> make_url() {
-    std::unique_ptr<CURLU, Free> url(curl_url());
+std::unique_ptr<CURLU, FreeByCurl> make_url() {
+    std::unique_ptr<CURLU, FreeByCurl> url(curl_url());
     if (url == nullptr) throw std::bad_alloc();
     return url;
 }
@@ -22,7 +22,7 @@ std::unique_ptr<CURLU, Free> make_url() {
 std::optional<std::string> part(CURLU* url, CURLUPart what, unsigned flags = 0) {
     char* text = nullptr;
     if (curl_url_get(url, what, &text, flags) != CURLUE_OK) return {};
-    return std::unique_ptr<char, Free>(text).get();
+    return std::unique_ptr<char, FreeByCurl>(text).get();
 }
 
 std::optional<std::string> written(CURLU* url) {
