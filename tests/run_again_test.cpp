@@ -1286,6 +1286,39 @@ TEST_CASE(
     }
 }
 
+TEST_CASE("A failure is told though the node runs again before the reader comes to it") {
+    int runs = 0;
+    const Node<int> work = Node{"work", [&runs] {
+                                    if (++runs == 1) throw std::runtime_error("broken");
+                                    return runs;
+                                }};
+    const Node other{"other", [] { throw std::runtime_error("broken as well"); }};
+    const Node check{"check", [&](NodeContext& context) {
+                         if (runs == 1) context.node().connect(work);
+                     }};
+    work.connect(check);
+    other.connect(check);
+    check.trigger(Trigger::all_settled);
+    TreeExecutor executor{work};
+    executor.on_error(ErrorPolicy::keep_going);
+    Log log;
+    const auto read_late = [](AsyncGenerator<Event> events, Log* told) -> Task<> {
+        try {
+            while (const Event* event = co_await events.next()) {
+                if (event->kind() == EventKind::failed) told->push_back(event->error()->what());
+                co_await sleep_for(1h);
+            }
+        } catch (const RunError& error) {
+            for (const NodeError& failure : error.errors()) told->push_back(failure.what());
+        }
+    };
+    EventLoop loop{virtual_time};
+    loop.run(read_late(executor.yielding(), &log));
+    CHECK(log == Log{"node 'work' failed: broken", "node 'other' failed: broken as well",
+                     "node 'other' failed: broken as well"});
+    CHECK(work.output() == 2);
+}
+
 // ---- random loops -------------------------------------------------------------------------------
 
 namespace {

@@ -11,8 +11,9 @@
 
 namespace grafo::detail {
 
-// What the event `retrying` tells.
-struct Retrying {
+// What the events `failed` and `retrying` tell. Owned by the event: a node that runs again in a
+// loop takes its error off the report's list.
+struct ToldError {
     Owned<NodeError> error;
     std::chrono::nanoseconds delay;
 };
@@ -24,10 +25,9 @@ struct EventRecord {
     unsigned attempt;     // of the node, when it happened
     NodeCore* node;
     union {
-        void* item;           // of a chunk in its producer's frame
-        ChunkCopy* copy;      // of a chunk that was copied
-        Retrying* retrying;   // owned by the record
-        std::size_t failure;  // its place among the run's errors
+        void* item;       // of a chunk in its producer's frame
+        ChunkCopy* copy;  // of a chunk that was copied
+        ToldError* told;  // owned by the record
     };
 
     EventRecord(EventKind what, NodeCore& which) noexcept
@@ -35,6 +35,9 @@ struct EventRecord {
           attempt(what == EventKind::started ? 1 : which.attempts()),
           node(&which),
           item(nullptr) {}
+    [[nodiscard]] bool has_error() const noexcept {
+        return kind == EventKind::failed || kind == EventKind::retrying;
+    }
     [[nodiscard]] HeldChunk chunk() const noexcept {
         return copied ? HeldChunk{copy->item(), copy} : HeldChunk{item, nullptr};
     }
@@ -54,7 +57,7 @@ public:
     // Destroys what the record owns.
     void pop() noexcept {
         const EventRecord& record = records_[first_];
-        if (record.kind == EventKind::retrying) delete record.retrying;
+        if (record.has_error()) delete record.told;
         if (++first_ == records_.size()) {
             records_.clear();
             first_ = 0;

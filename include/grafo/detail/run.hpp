@@ -441,11 +441,9 @@ private:
         }
     }
 
-    void tell(EventKind kind, NodeCore& node) {
-        EventRecord record(kind, node);
-        if (kind == EventKind::failed) record.failure = report_->errors->list.size() - 1;
-        events_.push(record);
-    }
+    void tell(EventKind kind, NodeCore& node) { events_.push(EventRecord(kind, node)); }
+    void tell_error(EventKind kind, NodeCore& node, Owned<NodeError> error,
+                    std::chrono::nanoseconds delay);
     void record(FlatList<NodeCore*>& list, EventKind kind, NodeCore& node) {
         list.push_back(&node);
         if (options_.streaming) tell(kind, node);

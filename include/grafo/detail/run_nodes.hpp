@@ -393,7 +393,13 @@ inline void Run::settle(NodeCore& node, NodeState state) {
 
 inline void Run::record_end(NodeCore& node, NodeState state) {
     switch (state) {
-        case NodeState::failed: record(report_->failed, EventKind::failed, node); break;
+        case NodeState::failed: {
+            report_->failed.push_back(&node);
+            if (!options_.streaming) break;
+            Owned<NodeError> error(new NodeError(report_->errors->list.back()));
+            tell_error(EventKind::failed, node, std::move(error), std::chrono::nanoseconds(0));
+            break;
+        }
         case NodeState::skipped: record(report_->skipped, EventKind::skipped, node); break;
         default: record(report_->cancelled, EventKind::cancelled, node); break;
     }

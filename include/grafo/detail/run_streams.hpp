@@ -22,11 +22,7 @@ inline Event Run::take_event() {
         return Event(EventKind::chunk, node, attempt, held_.item);
     }
     Event event(record.kind, node, record.attempt);
-    if (record.kind == EventKind::failed) {
-        event.set_error(Owned<NodeError>(new NodeError(report_->errors->list[record.failure])));
-    } else if (record.kind == EventKind::retrying) {
-        event.set_error(std::move(record.retrying->error), record.retrying->delay);
-    }
+    if (record.has_error()) event.set_error(std::move(record.told->error), record.told->delay);
     events_.pop();
     return event;
 }
@@ -178,6 +174,15 @@ inline void Run::observe(NodeCore& node, NodeState before, const NodeError* erro
     for_each_observer([&](Observer& observer) { observer.transition(transition); });
 }
 
+inline void Run::tell_error(EventKind kind, NodeCore& node, Owned<NodeError> error,
+                            std::chrono::nanoseconds delay) {
+    Owned<ToldError> told(new ToldError{std::move(error), delay});
+    EventRecord record(kind, node);
+    record.told = told.get();
+    events_.push(record);
+    static_cast<void>(told.release());  // owned by the record
+}
+
 inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
                           std::chrono::nanoseconds delay) {
     if (dropped_ || frozen_) return;
@@ -189,11 +194,7 @@ inline void Run::retrying(NodeCore& node, const std::exception_ptr& error,
     node.extras->error = nullptr;
     if (observed_) observe(node, NodeState::running, told.get());
     if (options_.streaming) {
-        Owned<Retrying> retrying(new Retrying{std::move(told), delay});
-        EventRecord record(EventKind::retrying, node);
-        record.retrying = retrying.get();
-        events_.push(record);
-        static_cast<void>(retrying.release());  // owned by the record
+        tell_error(EventKind::retrying, node, std::move(told), delay);
         schedule();
     }
 }
