@@ -1286,6 +1286,44 @@ TEST_CASE(
     }
 }
 
+TEST_CASE(
+    "A node that fails in a lap before it starts waits for those that read its former output") {
+    const bool by_edge = GENERATE(true, false);
+    CAPTURE(by_edge);
+    Log log;
+    const Node<int> source = Node{"source", [] { return 1; }};
+    const Node<int> work = Node{"work", [](std::vector<int> xs) { return xs.at(0); }, "xs"_args};
+    const auto breaks = [laps = 0, by_edge](int x) mutable {
+        if (by_edge && ++laps == 2) throw std::runtime_error("broken");
+        return x;
+    };
+    source.connect(work, "xs"_a = breaks);
+    work.max_runs(by_edge ? 10 : 1);
+    const Node slow{"slow", [&log]() -> Task<> {
+                        co_await sleep_for(3s);
+                        log.push_back(at("slow"));
+                    }};
+    const Node check{"check",
+                     [&, ref = work.ref()](NodeContext& context, const int& x) -> Task<> {
+                         context.node().connect(ref.lock());
+                         co_await sleep_for(2s);
+                         log.push_back(at("check " + std::to_string(x)));
+                     },
+                     "x"_a = work};
+    // It has what it reads, and waits for another.
+    const Node late{"late",
+                    [&log](const int& x) { log.push_back(at("late " + std::to_string(x))); },
+                    "x"_a = work};
+    slow.connect(late);
+    const RunReport report = try_it(TreeExecutor{source, slow});
+    CHECK(log == Log{"2 check 1", "3 slow", "3 late 1"});
+    CHECK(ids(report.failed()) == Log{"work"});
+    CHECK(sorted(ids(report.completed())) == Log{"check", "late", "slow", "source"});
+    CHECK(ended(report) == 5);
+    REQUIRE(report.errors().size() == 1);
+    CHECK_THAT(report.errors()[0].what(), ContainsSubstring(by_edge ? "broken" : "max_runs"));
+}
+
 TEST_CASE("A failure is told though the node runs again before the reader comes to it") {
     int runs = 0;
     const Node<int> work = Node{"work", [&runs] {

@@ -341,6 +341,8 @@ private:
                     std::exception_ptr cause);
     static void count_down_silently(NodeCore& node) noexcept { --node.pending; }
 
+    void end_unstarted(NodeCore& node) noexcept;
+
     // Nests the exception that is being handled.
     static std::exception_ptr make_edge_error(const NodeCore& parent, const NodeCore& child,
                                               const Forward& forward);

@@ -52,6 +52,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
     node.runs_again = true;
     node.flags = 0;
     extras.error = nullptr;
+    node.pending = node.in.size();
     if (observed_) observe(node, before, nullptr);
 
     bool pipe = false;
@@ -67,11 +68,9 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
             Error(pipe ? what + "it is at an end of a pipe"
                        : what + "it has run " + std::to_string(extras.max_runs) +
                              (extras.max_runs == 1 ? " time" : " times") + " (max_runs)"));
-        node.phase = Phase::finished;
-        push_finished(node);
+        end_unstarted(node);
         return;
     }
-    node.pending = node.in.size();
     if (node.pending == 0) make_ready(node);
     deliver_settled(node);
 }
@@ -207,7 +206,11 @@ inline void Run::release_readers(const NodeCore* node) noexcept {
         NodeCore& free = *entry.read;
         readers_.erase_at(i);
         free.held_back = false;
-        if (free.pending == 0) make_ready(free);
+        if (free.error() != nullptr) {
+            end_unstarted(free);
+        } else if (free.pending == 0) {
+            make_ready(free);
+        }
     }
 }
 

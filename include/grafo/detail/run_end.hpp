@@ -139,12 +139,13 @@ inline void Run::fail_stuck() {
 
 inline void Run::fail_stuck(NodeCore& node, const std::string& why) {
     touch(node);
-    if (node.error() != nullptr) return;
+    if (node.phase == Phase::finished) return;
     node.held_back = false;
-    node.need_extras().error =
-        std::make_exception_ptr(CycleError("node " + in_quotes(node.id) + " " + why));
-    node.phase = Phase::finished;
-    push_finished(node);
+    if (node.error() == nullptr) {
+        node.need_extras().error =
+            std::make_exception_ptr(CycleError("node " + in_quotes(node.id) + " " + why));
+    }
+    end_unstarted(node);
 }
 
 // Some node that has to settle before this one can start.

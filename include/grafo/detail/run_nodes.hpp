@@ -500,8 +500,14 @@ inline void Run::edge_threw(const NodeCore& parent, NodeCore& child, Forward& fo
     } catch (...) {
         child.need_extras().error = make_edge_error(parent, child, forward);
     }
-    child.phase = Phase::finished;
-    push_finished(child);
+    end_unstarted(child);
+}
+
+// It has an error, and ends once nobody reads its former output any more.
+inline void Run::end_unstarted(NodeCore& node) noexcept {
+    if (node.held_back || node.phase != Phase::idle || is_settled(node)) return;
+    node.phase = Phase::finished;
+    push_finished(node);
 }
 
 inline std::exception_ptr Run::make_edge_error(const NodeCore& parent, const NodeCore& child,
