@@ -1,0 +1,25 @@
+// Random graphs of everything that a graph may have: values and ends against a small model, the
+// rest by what must always hold. A failure is made smaller before it is shown.
+
+#include <cstdint>
+#include <string>
+
+#include "form.hpp"
+#include "graph_run.hpp"
+#include "graph_spec.hpp"
+
+using namespace torture;
+
+int main(int argc, char** argv) {
+    Topic topic("random_graphs", argc, argv);
+    return topic.run({400, 20'000, 1'000'000},
+                     [&topic](std::uint64_t, Random random, Digest& digest) {
+                         const GraphSpec graph = draw_graph(random);
+                         std::string problems = check_graph(graph, &digest);
+                         if (problems.empty()) return problems;
+                         const GraphSpec small = shrink(graph, [](const GraphSpec& candidate) {
+                             return !check_graph(candidate, nullptr).empty();
+                         });
+                         return text_of(small) + check_graph(small, nullptr);
+                     });
+}
