@@ -1,0 +1,72 @@
+// Replaces the program's operator new: it counts what lives, and fails when a program wants it to.
+// Included by the one file of a program, before the library: no coroutine frame may rest in a pool.
+#pragma once
+
+#if !defined(GRAFO_NO_FRAME_RECYCLING)
+#error "define GRAFO_NO_FRAME_RECYCLING first, so that each frame is an allocation"
+#endif
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <new>
+
+namespace torture {
+
+struct Memory {
+    std::int64_t alive = 0;
+    std::uint64_t allocations = 0;
+    std::uint64_t failing = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t failing_too = std::numeric_limits<std::uint64_t>::max();
+};
+inline Memory& memory() noexcept {
+    static constinit Memory all;
+    return all;
+}
+
+inline void* allocate(std::size_t size, std::size_t alignment) {
+    Memory& all = memory();
+    if (++all.allocations == all.failing || all.allocations == all.failing_too) {
+        throw std::bad_alloc();
+    }
+    const std::size_t whole = (size + alignment - 1) / alignment * alignment;
+    void* place = alignment <= alignof(std::max_align_t) ? std::malloc(size > 0 ? size : 1)
+                                                         : std::aligned_alloc(alignment, whole);
+    if (place == nullptr) throw std::bad_alloc();
+    ++all.alive;
+    return place;
+}
+
+inline void deallocate(void* place) noexcept {
+    if (place == nullptr) return;
+    --memory().alive;
+    std::free(place);
+}
+
+}  // namespace torture
+
+void* operator new(std::size_t size) {
+    return torture::allocate(size, alignof(std::max_align_t));
+}
+void* operator new[](std::size_t size) {
+    return torture::allocate(size, alignof(std::max_align_t));
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+    return torture::allocate(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+    return torture::allocate(size, static_cast<std::size_t>(alignment));
+}
+void operator delete(void* place) noexcept { torture::deallocate(place); }
+void operator delete[](void* place) noexcept { torture::deallocate(place); }
+void operator delete(void* place, std::size_t) noexcept { torture::deallocate(place); }
+void operator delete[](void* place, std::size_t) noexcept { torture::deallocate(place); }
+void operator delete(void* place, std::align_val_t) noexcept { torture::deallocate(place); }
+void operator delete[](void* place, std::align_val_t) noexcept { torture::deallocate(place); }
+void operator delete(void* place, std::size_t, std::align_val_t) noexcept {
+    torture::deallocate(place);
+}
+void operator delete[](void* place, std::size_t, std::align_val_t) noexcept {
+    torture::deallocate(place);
+}

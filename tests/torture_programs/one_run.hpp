@@ -1,0 +1,146 @@
+// How a graph of the set is run, and what has become of it.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <iterator>
+#include <new>
+#include <string_view>
+
+#include "form.hpp"
+#include "graphs.hpp"
+
+namespace torture {
+
+/// run() throws at the end, try_run() reports: the one goes with fail_fast, the other with
+/// keep_going.
+struct Way {
+    const char* name;
+    bool streaming;
+    bool keep_going;
+};
+inline constexpr Way ways[] = {{"run(), fail_fast", false, false},
+                               {"try_run(), keep_going", false, true},
+                               {"yielding(), fail_fast", true, false},
+                               {"yielding(), keep_going", true, true}};
+
+enum class How : unsigned char { unknown, completed, failed, stopped, cancelled, threw };
+inline std::string_view name_of(How how) {
+    constexpr std::string_view names[] = {"did not end", "completed", "failed",
+                                          "stopped",     "cancelled", "threw"};
+    return names[static_cast<std::size_t>(how)];
+}
+
+struct Ending {
+    How how = How::unknown;
+    std::exception_ptr error;
+    Digest events;
+};
+
+inline How how_of(const std::exception_ptr& error) noexcept {
+    if (error == nullptr) return How::completed;
+    try {
+        std::rethrow_exception(error);
+    } catch (const grafo::RunError& run) {
+        return run.stopped() ? How::stopped : How::failed;
+    } catch (const grafo::Cancelled&) {
+        return How::cancelled;
+    } catch (...) {
+        return How::threw;
+    }
+}
+
+/// Is it an E, or does it come from one, however deep?
+template <class E>
+bool comes_from(const std::exception_ptr& error) noexcept {
+    if (error == nullptr) return false;
+    try {
+        std::rethrow_exception(error);
+    } catch (const E&) {
+        return true;
+    } catch (const grafo::RunError& run) {
+        for (const grafo::NodeError& one : run.errors()) {
+            if (comes_from<E>(one.cause())) return true;
+        }
+        return false;
+    } catch (const std::nested_exception& outer) {
+        return comes_from<E>(outer.nested_ptr());
+    } catch (...) {
+        return false;
+    }
+}
+
+/// Runs the graph as far as it goes. The graph's executor and handles may go meanwhile.
+template <class Coroutine = Task<>>
+Coroutine watch(const TreeExecutor& executor, Way way, Ending& ending) {
+    try {
+        if (way.streaming) {
+            auto events = executor.yielding();
+            while (const grafo::Event* event = co_await events.next()) {
+                ending.events.add(static_cast<int>(event->kind()));
+                ending.events.add(std::string_view(event->node().id()));
+            }
+        } else if (way.keep_going) {
+            const grafo::RunReport report = co_await executor.try_run();
+            report.throw_if_failed();
+        } else {
+            co_await executor.run();
+        }
+    } catch (...) {
+        ending.error = std::current_exception();
+    }
+    ending.how = how_of(ending.error);
+}
+
+inline TreeExecutor& prepared(Graph& graph, Way way) {
+    graph.executor->on_error(way.keep_going ? grafo::ErrorPolicy::keep_going
+                                            : grafo::ErrorPolicy::fail_fast);
+    return *graph.executor;
+}
+
+inline bool is_final(grafo::NodeState state) { return state >= grafo::NodeState::completed; }
+
+/// What is the same each time, on each machine and with each compiler.
+inline Digest outcome_of(const Graph& graph, const Ending& ending) {
+    Digest digest = ending.events;
+    digest.add(static_cast<int>(ending.how));
+    for (const AnyNode& node : graph.nodes) digest.add(static_cast<int>(node.state()));
+    for (const Node<Item>& node : graph.results) {
+        if (node.state() == grafo::NodeState::completed) digest.add(node.output().value);
+    }
+    return digest;
+}
+/// The same for people.
+inline std::string text_of(const Graph& graph, const Ending& ending) {
+    std::string text = fmt::format("the run {}", name_of(ending.how));
+    if (ending.error != nullptr) {
+        try {
+            std::rethrow_exception(ending.error);
+        } catch (const std::exception& error) {
+            text += fmt::format(" ({})", error.what());
+        } catch (...) {
+        }
+    }
+    constexpr std::string_view states[] = {"pending",   "ready",  "running",  "completed",
+                                           "failed",    "skipped", "cancelled"};
+    for (const AnyNode& node : graph.nodes) {
+        text += fmt::format("; {} {}", node.id(), states[static_cast<std::size_t>(node.state())]);
+        for (const Node<Item>& result : graph.results) {
+            if (AnyNode(result) != node || node.state() != grafo::NodeState::completed) continue;
+            text += fmt::format(" with {}", result.output().value);
+        }
+    }
+    return text;
+}
+
+inline Task<> long_pause() { co_await grafo::sleep_for(1h); }
+
+/// What an undisturbed run of the graph gives, when all that was is long ago for a rate limiter.
+inline Ending run_undisturbed(Graph& graph, Way way, EventLoop& loop) {
+    Ending ending;
+    loop.run(long_pause());
+    loop.run(watch(prepared(graph, way), way, ending));
+    return ending;
+}
+
+}  // namespace torture
