@@ -731,6 +731,55 @@ TEST_CASE("A stream dropped by a plain transform, which goes on or throws: no fu
     CHECK(Counted::live() == 0);
 }
 
+TEST_CASE("A body that drops its own stream and then closes a loop: nothing runs again") {
+    const unsigned max_runs = GENERATE(1U, 5U);  // one lap more would be a failure, or is one
+    const bool waits = GENERATE(false, true);    // the run is not at work when it is dropped
+    CAPTURE(max_runs, waits);
+    Counted::reset();
+    {
+        int works = 0;
+        bool drops = true;
+        std::optional<AsyncGenerator<Event>> events;
+        const Node<Counted> work = Node{"work",
+                                        [&works](const Counted& c) {
+                                            ++works;
+                                            return c;
+                                        },
+                                        "c"_a = Counted(1)}
+                                       .max_runs(max_runs);
+        const Node<Counted> check{
+            "check",
+            [&](NodeContext& context, Counted c, NodeRef<Counted> again) -> Task<Counted> {
+                if (waits) co_await sleep_for(1ms);
+                if (drops) {
+                    events.reset();
+                    Node<Counted>(context.node()).connect(again.lock());
+                    const Node fresh{"fresh", [] {}};
+                    context.node().connect(fresh);
+                    fresh.connect(again.lock());
+                }
+                co_return c;
+            },
+            "c"_a = work, "again"_a = work.ref()};
+        EventLoop loop{virtual_time};
+        const auto consume = [&]() -> Task<> {
+            events.emplace(TreeExecutor{check}.yielding());
+            co_await read_exactly(*events, 1);
+            co_await sleep_for(100ms);
+        };
+        loop.run(consume());
+        CHECK_FALSE(events.has_value());
+        CHECK(works == 1);
+        CHECK(is_final(work.state()));
+        CHECK(is_final(check.state()));
+        CHECK(work.parents().empty());
+        drops = false;
+        CHECK(loop.run(TreeExecutor{check}.run()).ok());
+        CHECK(works == 2);
+    }
+    CHECK(Counted::live() == 0);
+}
+
 TEST_CASE("A body that drops its own stream and then runs a sub-flow never starts that") {
     Counted::reset();
     {

@@ -27,7 +27,8 @@ inline bool Run::replaces(const NodeCore& parent, const NodeCore& child,
 }
 
 inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
-    boundary_known_ = false;  // it may be called at any time
+    if (dropped_ || frozen_) return;  // nothing starts any more: the edge goes with the run
+    boundary_known_ = false;          // it may be called at any time
     NodeCore& child = edge.child();
     if (!has(child)) {
         join(child);
