@@ -81,7 +81,8 @@ inline Graph pipe_buffered() {
 inline Graph pipe_left_early() {
     Graph g;
     Node a{"a", count, "n"_a = 4};
-    Node b{"b", [](AsyncGenerator<Item> items) -> Task<Item> {
+    Node b{"b",
+           [](AsyncGenerator<Item> items) -> Task<Item> {
                const Item* item = co_await items.next();
                Item first(item != nullptr ? item->value : -1);
                co_await pause(1);
@@ -97,7 +98,8 @@ inline Graph pipe_read_late() {
     Graph g;
     Node a = Node{"a", count, "n"_a = 2};
     Node slow = node_source("slow", 5);
-    Node b{"b", [](AsyncGenerator<Item> items, Item more) -> Task<Item> {
+    Node b{"b",
+           [](AsyncGenerator<Item> items, Item more) -> Task<Item> {
                Item sum(more.value);
                while (const Item* item = co_await items.next()) sum.value += item->value;
                co_return sum;
@@ -109,7 +111,8 @@ inline Graph pipe_read_late() {
 }
 inline Graph pipe_of_a_failing_producer() {
     Graph g;
-    Node a{"a", [](Item x) -> AsyncGenerator<Item> {
+    Node a{"a",
+           [](Item x) -> AsyncGenerator<Item> {
                Item item(x.value);
                co_yield item;
                co_await pause(1);
@@ -117,7 +120,8 @@ inline Graph pipe_of_a_failing_producer() {
            },
            "x"_a = Item(1)};
     Node b{"b", read_all, "items"_a = a};
-    Node c{"c", [](AsyncGenerator<Item> items) -> Task<Item> {
+    Node c{"c",
+           [](AsyncGenerator<Item> items) -> Task<Item> {
                Item sum(0);
                try {
                    while (const Item* item = co_await items.next()) sum.value += item->value;
@@ -136,7 +140,8 @@ inline Graph pipe_of_a_failing_producer() {
 inline Graph pipe_of_a_failing_reader() {
     Graph g;
     Node a = Node{"a", count, "n"_a = 4}.buffer(1);
-    Node b{"b", [](AsyncGenerator<Item> items) -> Task<Item> {
+    Node b{"b",
+           [](AsyncGenerator<Item> items) -> Task<Item> {
                while (const Item* item = co_await items.next()) {
                    if (item->value == 2) throw Wanted();
                }
@@ -152,7 +157,8 @@ inline Graph pipe_forked_and_joined() {
     Graph g;
     Node a = Node{"a", count, "n"_a = 4}.buffer(4);
     Node b{"b", relay, "items"_a = a};
-    Node c{"c", [](AsyncGenerator<Item> left, AsyncGenerator<Item> right) -> Task<Item> {
+    Node c{"c",
+           [](AsyncGenerator<Item> left, AsyncGenerator<Item> right) -> Task<Item> {
                Item sum(0);
                for (;;) {
                    const Item* l = co_await left.next();
@@ -170,7 +176,8 @@ inline Graph pipe_forked_and_joined() {
 }
 inline Graph pipe_only_moved() {
     Graph g;
-    Node a{"a", [](Item n) -> AsyncGenerator<Sole> {
+    Node a{"a",
+           [](Item n) -> AsyncGenerator<Sole> {
                for (int i = 1; i <= n.value; ++i) {
                    Sole sole(i);
                    co_yield sole;
@@ -178,7 +185,8 @@ inline Graph pipe_only_moved() {
                }
            },
            "n"_a = Item(3)};
-    Node b{"b", [](AsyncGenerator<Sole> soles) -> Task<Item> {
+    Node b{"b",
+           [](AsyncGenerator<Sole> soles) -> Task<Item> {
                Item sum(0);
                while (Sole* sole = co_await soles.next()) {
                    const Sole taken = std::move(*sole);

@@ -59,7 +59,8 @@ inline Graph deferred() {
 inline Graph deferred_coroutine() {
     Graph g;
     const Item captured(5);
-    Node a{"a", add_up, "a"_a = [captured]() -> Task<Item> {
+    Node a{"a", add_up,
+           "a"_a = [captured]() -> Task<Item> {
                co_await pause(1);
                co_return captured;
            },
@@ -163,13 +164,15 @@ inline Graph optional_parameters() {
 }
 inline Graph only_moved() {
     Graph g;
-    Node a{"a", [](Item x) -> Task<Sole> {
+    Node a{"a",
+           [](Item x) -> Task<Sole> {
                co_await pause(1);
                Sole sole(x.value);
                co_return sole;
            },
            "x"_a = Item(4)};
-    Node b{"b", [](Sole sole) -> Task<Item> {
+    Node b{"b",
+           [](Sole sole) -> Task<Item> {
                co_await pause(1);
                co_return Item(sole.item.value);
            },

@@ -46,9 +46,7 @@ inline void deallocate(void* place) noexcept {
 
 }  // namespace torture
 
-void* operator new(std::size_t size) {
-    return torture::allocate(size, alignof(std::max_align_t));
-}
+void* operator new(std::size_t size) { return torture::allocate(size, alignof(std::max_align_t)); }
 void* operator new[](std::size_t size) {
     return torture::allocate(size, alignof(std::max_align_t));
 }

@@ -121,8 +121,8 @@ inline std::string text_of(const Graph& graph, const Ending& ending) {
         } catch (...) {
         }
     }
-    constexpr std::string_view states[] = {"pending",   "ready",  "running",  "completed",
-                                           "failed",    "skipped", "cancelled"};
+    constexpr std::string_view states[] = {"pending", "ready",   "running",  "completed",
+                                           "failed",  "skipped", "cancelled"};
     for (const AnyNode& node : graph.nodes) {
         text += fmt::format("; {} {}", node.id(), states[static_cast<std::size_t>(node.state())]);
         for (const Node<Item>& result : graph.results) {

@@ -33,17 +33,23 @@ enum class Action : unsigned char {
     time_out_node,
     time_out_run,
 };
-constexpr std::string_view action_names[] = {
-    "an exception",        "stop()",           "stop() twice",
-    "cancelling the task", "cancelling a node", "dropping the run",
-    "dropping the executor", "dropping executor and handles", "timeout() of a node",
-    "total_timeout() of a node", "with_timeout() of the run"};
+constexpr std::string_view action_names[] = {"an exception",
+                                             "stop()",
+                                             "stop() twice",
+                                             "cancelling the task",
+                                             "cancelling a node",
+                                             "dropping the run",
+                                             "dropping the executor",
+                                             "dropping executor and handles",
+                                             "timeout() of a node",
+                                             "total_timeout() of a node",
+                                             "with_timeout() of the run"};
 
 struct Case {
     const NamedGraph* graph;
     Way way;
     Action action;
-    bool inside;         // or between two steps of the loop
+    bool inside;          // or between two steps of the loop
     std::uint64_t place;  // which of them; for what comes by time, which moment
     std::size_t node;
 };
@@ -63,14 +69,20 @@ public:
     Held(Held&& other) noexcept : frame_(std::exchange(other.frame_, {})) {}
     Held& operator=(Held&&) = delete;
     ~Held() { drop(); }
-    void start() const { frame_.resume(); }
+    void start() {
+        starting_ = true;
+        frame_.resume();
+        starting_ = false;
+    }
+    // Not what is at work itself: an observer, say, may be called by it.
     void drop() noexcept {
-        if (frame_) std::exchange(frame_, {}).destroy();
+        if (frame_ && !starting_) std::exchange(frame_, {}).destroy();
     }
 
 private:
     explicit Held(std::coroutine_handle<promise_type> frame) noexcept : frame_(frame) {}
     std::coroutine_handle<promise_type> frame_;
+    bool starting_ = false;
 };
 
 // The guard tells whoever waits for the semaphore that the run has ended or was dropped.
@@ -242,7 +254,8 @@ std::string check_ending(const Trial& trial, const Ending& ending, std::uint64_t
             return as_ever || ending.how == How::stopped ? "" : "it is not told as stopped";
         case Action::cancel_task:
             return as_ever || ending.how == How::cancelled ? "" : "it is not told as cancelled";
-        case Action::drop_executor: return as_ever ? "" : "the run was another without its executor";
+        case Action::drop_executor:
+            return as_ever ? "" : "the run was another without its executor";
         default: return {};
     }
 }
@@ -267,8 +280,7 @@ std::string run_case(const Case& one, const Measures& measures, Digest& digest) 
         if (!by_time(one.action) && !trial.acted) wrong = "the place was not reached";
         if (wrong.empty()) wrong = check_ending(trial, ending, measures.outcome);
         if (!wrong.empty()) wrong += "\n  " + text_of(graph, ending);
-        const bool changed =
-            graph.nodes.empty() || !graph.executor || by_time(one.action);
+        const bool changed = graph.nodes.empty() || !graph.executor || by_time(one.action);
         if (!changed && wrong.empty()) {
             const Ending again = run_undisturbed(graph, one.way, loop);
             Graph fresh = one.graph->make();
@@ -304,8 +316,7 @@ private:
         const Measures held = measure(graph, way, true);
         for (const Action action :
              {Action::throw_it, Action::stop, Action::stop_twice, Action::cancel_task,
-              Action::cancel_node, Action::drop_run, Action::drop_executor,
-              Action::drop_handles}) {
+              Action::cancel_node, Action::drop_run, Action::drop_executor, Action::drop_handles}) {
             const Measures& measures = action == Action::drop_run ? held : rooted;
             const std::size_t nodes = action == Action::cancel_node ? measures.nodes : 1;
             for (std::size_t node = 0; node < nodes; ++node) {
@@ -336,19 +347,19 @@ private:
             return;
         }
         if (!topic_.begin(number)) return;
+        if (topic_.alone()) fmt::print("{}\n", text_of(one));  // before it may crash
+        std::fflush(stdout);
         const std::string wrong = run_case(one, measures, topic_.digest());
-        if (wrong.empty()) return;
-        topic_.fail(number,
-                    fmt::format("  graph {}, {}: {} at place {} {}{}: {}", one.graph->name,
-                                one.way.name,
-                                action_names[static_cast<std::size_t>(one.action)], one.place,
-                                by_time(one.action) ? "in time"
-                                : one.inside        ? "in the user's code"
-                                                    : "between two steps",
-                                one.action == Action::cancel_node || by_time(one.action)
-                                    ? fmt::format(", node {}", one.node)
-                                    : std::string(),
-                                wrong));
+        if (!wrong.empty()) topic_.fail(number, text_of(one) + ": " + wrong);
+    }
+    static std::string text_of(const Case& one) {
+        const std::string_view where = by_time(one.action) ? "in time"
+                                       : one.inside        ? "in the user's code"
+                                                           : "between two steps";
+        const bool of_a_node = one.action == Action::cancel_node || by_time(one.action);
+        return fmt::format("  graph {}, {}: {} at place {} {}{}", one.graph->name, one.way.name,
+                           action_names[static_cast<std::size_t>(one.action)], one.place, where,
+                           of_a_node ? fmt::format(", node {}", one.node) : std::string());
     }
 
     static constexpr std::uint64_t one_of = 40;  // the short form takes one case of so many

@@ -1,6 +1,6 @@
-// The user's objects in the graphs: each knows whether it lives, and may fail to be copied or moved.
-// The user's code says where it is with here(), and waits with pause(): the places at which a
-// program here breaks something.
+// The user's objects in the graphs: each knows whether it lives, and may fail to be copied or
+// moved. The user's code says where it is with here(), and waits with pause(): the places at which
+// a program here breaks something.
 #pragma once
 
 #include <chrono>
