@@ -9,6 +9,7 @@
 
 #include "form.hpp"
 #include "graphs.hpp"
+#include "memory.hpp"
 
 namespace torture {
 
@@ -131,6 +132,16 @@ inline std::string text_of(const Graph& graph, const Ending& ending) {
         }
     }
     return text;
+}
+
+/// Nothing of a case may be left; `alive` is how many allocations there were before it.
+inline void check_nothing_lives(std::int64_t alive, std::string& wrong) {
+    if (counts().alive != 0) wrong += fmt::format("\n  {} objects live on", counts().alive);
+    if (counts().mistakes != 0) wrong += fmt::format("\n  {} uses after an end", counts().mistakes);
+    // A text is an allocation as well.
+    if (wrong.empty() && memory().alive != alive) {
+        wrong = fmt::format("{} allocations live on", memory().alive - alive);
+    }
 }
 
 inline Task<> long_pause() { co_await grafo::sleep_for(1h); }

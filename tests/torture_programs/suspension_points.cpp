@@ -261,8 +261,7 @@ std::string check_ending(const Trial& trial, const Ending& ending, std::uint64_t
 }
 
 std::string run_case(const Case& one, const Measures& measures, Digest& digest) {
-    Counts& all = counts();
-    all = Counts();
+    counts() = Counts();
     const std::int64_t alive = memory().alive;
     std::string wrong;
     {
@@ -291,11 +290,7 @@ std::string run_case(const Case& one, const Measures& measures, Digest& digest) 
             }
         }
     }
-    if (all.alive != 0) wrong += fmt::format("\n  {} objects live on", all.alive);
-    if (all.mistakes != 0) wrong += fmt::format("\n  {} uses after an end", all.mistakes);
-    if (wrong.empty() && memory().alive != alive) {
-        wrong = fmt::format("{} allocations live on", memory().alive - alive);
-    }
+    check_nothing_lives(alive, wrong);
     return wrong;
 }
 

@@ -33,6 +33,7 @@ struct Counts {
     std::uint64_t mistakes = 0;   // destroyed twice, or used after the end
     std::uint64_t transfers = 0;  // copies and moves
     std::uint64_t failing_transfer = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t failing_transfer_too = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t places = 0;  // reached by here()
     std::uint64_t breaking_place = std::numeric_limits<std::uint64_t>::max();
     void (*break_it)() = nullptr;
@@ -86,7 +87,10 @@ private:
     }
     static void transfer() noexcept(moves_safely) {
         Counts& all = counts();
-        if (++all.transfers != all.failing_transfer) return;
+        ++all.transfers;
+        if (all.transfers != all.failing_transfer && all.transfers != all.failing_transfer_too) {
+            return;
+        }
         if constexpr (!moves_safely) throw Broken(all.transfers);
     }
     const Item& checked() const noexcept {
