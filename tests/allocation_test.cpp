@@ -1,6 +1,7 @@
 // Allocations of the whole program are counted here, and made to fail one after the other.
 #include <grafo/grafo.hpp>
 
+#include <coroutine>
 #include <cstddef>
 #include <limits>
 #include <new>
@@ -79,7 +80,72 @@ int run_everything(bool streaming) {
     return static_cast<int>(list.output() + report.completed().size() + report.failed().size());
 }
 
+// An awaitable of another library that is there at once, after all.
+struct AtOnce {
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<>) const noexcept { return false; }
+    int await_resume() const noexcept { return 3; }
+};
+
+// While it lives, no coroutine frame comes from the pool but those that were given back meanwhile.
+class EmptyPool {
+public:
+    EmptyPool() {
+        frames_.reserve(10'000);
+        for (std::size_t size = 64; size <= 1024; size += 64) {
+            const std::size_t before = allocations;
+            while (allocations == before) {  // until one is fresh
+                frames_.push_back({detail::FramePool::allocate(size), size});
+            }
+        }
+    }
+    EmptyPool(const EmptyPool&) = delete;
+    EmptyPool& operator=(const EmptyPool&) = delete;
+    ~EmptyPool() {
+        for (const Frame& frame : frames_) detail::FramePool::deallocate(frame.memory, frame.size);
+    }
+
+private:
+    struct Frame {
+        void* memory;
+        std::size_t size;
+    };
+    std::vector<Frame> frames_;
+};
+
 }  // namespace
+
+TEST_CASE("A foreign await for which there is no memory throws bad_alloc, and the loop goes on") {
+    int failures = 0;
+    const auto ask = []() -> Task<int> { co_return co_await AtOnce(); };
+    const auto body = [&]() -> Task<int> {
+        int got = 0;
+        try {
+            got = co_await ask();
+        } catch (const std::bad_alloc&) {
+            ++failures;
+        }
+        co_await grafo::yield();
+        co_return got;
+    };
+    for (std::size_t n = 1;; ++n) {
+        const EmptyPool empty;
+        EventLoop loop{virtual_time};
+        int got = 0;
+        allocations = 0;
+        fail_at = n;
+        try {
+            got = loop.run(body());
+        } catch (const std::bad_alloc&) {
+        }
+        fail_at = std::numeric_limits<std::size_t>::max();
+        CHECK(detail::LoopAccess::core(loop).out == 0);  // it waits for nobody
+        if (allocations >= n) continue;
+        CHECK(got == 3);
+        break;
+    }
+    CHECK(failures == 2);  // of its frame, and of the one that the other library gets
+}
 
 TEST_CASE("Whichever allocation fails, bad_alloc comes out and everything is given back") {
     const bool streaming = GENERATE(false, true);

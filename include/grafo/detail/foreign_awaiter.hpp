@@ -60,7 +60,7 @@ struct ForeignWait : Waiter, Mail {
     // once; after that the wait may be gone.
     class Signal {
     public:
-        explicit Signal(ForeignWait& wait) : wait_(&wait), mailbox_(Mailbox::current()) {}
+        Signal() : mailbox_(Mailbox::current()) {}
         Signal(Signal&& other) noexcept
             : wait_(std::exchange(other.wait_, nullptr)), mailbox_(std::move(other.mailbox_)) {}
         Signal& operator=(Signal&&) = delete;
@@ -73,10 +73,12 @@ struct ForeignWait : Waiter, Mail {
             Mail& mail = *std::exchange(wait_, nullptr);
             mailbox_->post(mail);
         }
+        // Not before it is in its frame, which may fail to be allocated.
+        void arm(ForeignWait& wait) noexcept { wait_ = &wait; }
         void disarm() noexcept { wait_ = nullptr; }
 
     private:
-        ForeignWait* wait_;
+        ForeignWait* wait_ = nullptr;
         Shared<Mailbox> mailbox_;
     };
 
@@ -156,7 +158,8 @@ public:
             case Begin::dropped: return true;
             case Begin::wait: break;
         }
-        Bridge bridge = make_bridge(Signal(*this));
+        Bridge bridge = make_bridge(Signal());
+        bridge.handle.promise().signal->arm(*this);
         set_out(true);
         try {
             using Result = decltype(inner_.await_suspend(bridge.handle));
