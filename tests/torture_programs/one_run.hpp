@@ -71,26 +71,34 @@ bool comes_from(const std::exception_ptr& error) noexcept {
     }
 }
 
-/// Runs the graph as far as it goes. The graph's executor and handles may go meanwhile.
-template <class Coroutine = Task<>>
-Coroutine watch(const TreeExecutor& executor, Way way, Ending& ending) {
-    try {
-        if (way.streaming) {
-            auto events = executor.yielding();
-            while (const grafo::Event* event = co_await events.next()) {
-                ending.events.add(static_cast<int>(event->kind()));
-                ending.events.add(std::string_view(event->node().id()));
-            }
-        } else if (way.keep_going) {
-            const grafo::RunReport report = co_await executor.try_run();
-            report.throw_if_failed();
-        } else {
-            co_await executor.run();
-        }
-    } catch (...) {
-        ending.error = std::current_exception();
-    }
+inline void note_error(Ending& ending) noexcept {
+    ending.error = std::current_exception();
     ending.how = how_of(ending.error);
+}
+inline Task<> read_stream(AsyncGenerator<grafo::Event> events, Ending& ending) {
+    try {
+        while (const grafo::Event* event = co_await events.next()) {
+            ending.events.add(static_cast<int>(event->kind()));
+            ending.events.add(std::string_view(event->node().id()));
+        }
+        ending.how = How::completed;
+    } catch (...) {
+        note_error(ending);
+    }
+}
+inline Task<> await_run(Task<grafo::RunReport> run, Ending& ending) {
+    try {
+        const grafo::RunReport report = co_await std::move(run);
+        report.throw_if_failed();
+        ending.how = How::completed;
+    } catch (...) {
+        note_error(ending);
+    }
+}
+/// Runs the graph as far as it goes. Its executor and handles may go meanwhile.
+inline Task<> watch(const TreeExecutor& executor, Way way, Ending& ending) {
+    if (way.streaming) return read_stream(executor.yielding(), ending);
+    return await_run(way.keep_going ? executor.try_run() : executor.run(), ending);
 }
 
 inline TreeExecutor& prepared(Graph& graph, Way way) {

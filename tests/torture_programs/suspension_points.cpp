@@ -1,6 +1,8 @@
 // At every place where a run of a graph may be disturbed, in every way: nothing is leaked, every
 // object is destroyed once, each node has ended, and the graph runs again as if nothing had been.
 //
+// Then two disturbances, one soon after the other, drawn by the seed.
+//
 // The places are *inside* the user's code, wherever that says here(), and *between* two steps of
 // the loop, where everything is suspended. For what comes by time they are the moments at which
 // something happens in virtual time, and those half-way between.
@@ -20,7 +22,10 @@ namespace {
 using namespace torture;
 using grafo::detail::Context;
 
+constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
+
 enum class Action : unsigned char {
+    none,
     throw_it,
     stop,
     stop_twice,
@@ -29,29 +34,60 @@ enum class Action : unsigned char {
     drop_run,
     drop_executor,
     drop_handles,
+    disconnect,
+    connect_new,
+    connect_back,
+    run_too,
     time_out_attempt,
     time_out_node,
     time_out_run,
 };
-constexpr std::string_view action_names[] = {"an exception",
+constexpr std::string_view action_names[] = {"nothing",
+                                             "an exception",
                                              "stop()",
                                              "stop() twice",
                                              "cancelling the task",
-                                             "cancelling a node",
+                                             "cancelling node",
                                              "dropping the run",
                                              "dropping the executor",
                                              "dropping executor and handles",
-                                             "timeout() of a node",
-                                             "total_timeout() of a node",
+                                             "disconnecting the children of node",
+                                             "connecting a new node, of node",
+                                             "connecting the first node, of node",
+                                             "a second run of the nodes",
+                                             "timeout() of node",
+                                             "total_timeout() of node",
                                              "with_timeout() of the run"};
+constexpr bool by_time(Action action) { return action >= Action::time_out_attempt; }
+constexpr bool of_a_node(Action action) {
+    return action == Action::cancel_node || action == Action::disconnect ||
+           action == Action::connect_new || action == Action::connect_back ||
+           action == Action::time_out_attempt || action == Action::time_out_node;
+}
+
+struct Disturbance {
+    Action action = Action::none;
+    bool inside = false;      // or between two steps of the loop
+    std::uint64_t place = 0;  // which of them, from 1; for what comes by time, which moment
+    std::size_t node = 0;
+};
+std::string text_of(const Disturbance& one) {
+    return fmt::format("{}{} at place {} {}", action_names[static_cast<std::size_t>(one.action)],
+                       of_a_node(one.action) ? fmt::format(" {}", one.node) : std::string(),
+                       one.place,
+                       by_time(one.action) ? "in time"
+                       : one.inside        ? "in the user's code"
+                                           : "between two steps");
+}
 
 struct Case {
+    [[nodiscard]] bool has(Action action) const {
+        return first.action == action || second.action == action;
+    }
     const NamedGraph* graph;
     Way way;
-    Action action;
-    bool inside;          // or between two steps of the loop
-    std::uint64_t place;  // which of them; for what comes by time, which moment
-    std::size_t node;
+    Disturbance first;
+    Disturbance second;  // its place counts from the first on
 };
 
 // A coroutine that knows nothing of the library and awaits a run: whoever holds it may drop it.
@@ -102,6 +138,23 @@ Held hold(const TreeExecutor& executor, Way way, Ending& ending, grafo::Semaphor
     ending.how = how_of(ending.error);
 }
 
+// The run is on: what is wired now lasts as long as it.
+bool runs(const AnyNode& node) {
+    const grafo::detail::Graph* graph = node.core()->graph;
+    return graph != nullptr && !graph->runs.empty();
+}
+
+// Another executor must not run them now; `ran`: it came too late, and does.
+Task<> run_too(std::vector<AnyNode> nodes, bool& ran) {
+    const TreeExecutor executor{nodes};
+    ran = true;
+    try {
+        co_await executor.try_run();
+    } catch (const grafo::SafeExecutionError&) {
+        ran = false;
+    }
+}
+
 // One run, and what disturbs it.
 struct Trial : grafo::detail::Monitor {
     Trial(Graph& g, const Case& c) : graph(g), one(c) {}
@@ -109,27 +162,46 @@ struct Trial : grafo::detail::Monitor {
     void enter(std::string_view) noexcept override {}
     void leave() noexcept override {
         ++steps;
-        if (loop != nullptr) note_moment();
-        if (!one.inside && steps == one.place) act();
-    }
-    void note_moment() {
         const auto now = loop->now().time_since_epoch();
         if (moments.empty() || moments.back() != now) moments.push_back(now);
+        if (steps == next_step) act();
+    }
+    void arm(const Disturbance& next) {
+        armed = &next;
+        next_step = never;
+        counts().breaking_place = never;
+        if (by_time(next.action)) return;
+        if (next.inside) {
+            counts().breaking_place = counts().places + next.place;
+        } else {
+            next_step = steps + next.place;
+        }
     }
     void act() {
-        acted = true;
-        switch (one.action) {
-            case Action::throw_it: throw Broken(one.place);
-            case Action::stop_twice: graph.executor->stop(); [[fallthrough]];
-            case Action::stop: graph.executor->stop(); break;
+        ++acted;
+        const Disturbance& now = *armed;
+        if (acted == 1) {
+            arm(one.second);
+        } else {
+            arm(nothing);
+        }
+        const bool has_node = now.node < graph.nodes.size();
+        switch (now.action) {
+            case Action::throw_it: throw Broken(now.place);
+            case Action::stop_twice:
+                if (graph.executor) graph.executor->stop();
+                [[fallthrough]];
+            case Action::stop:
+                if (graph.executor) graph.executor->stop();
+                break;
             case Action::cancel_task:
                 if (task != nullptr) task->cancel();
                 break;
-            case Action::cancel_node: {
-                grafo::detail::NodeCore& node = *graph.nodes[one.node].core();
-                if (node.running) node.cancel();
+            case Action::cancel_node:
+                if (has_node && graph.nodes[now.node].core()->running) {
+                    graph.nodes[now.node].core()->cancel();
+                }
                 break;
-            }
             case Action::drop_run:
                 if (held) held->drop();
                 break;
@@ -138,18 +210,48 @@ struct Trial : grafo::detail::Monitor {
                 graph.results.clear();
                 [[fallthrough]];
             case Action::drop_executor: graph.executor.reset(); break;
+            case Action::disconnect:
+            case Action::connect_new:
+            case Action::connect_back:
+                if (has_node && runs(graph.nodes[now.node])) wire(now);
+                break;
+            case Action::run_too:
+                if (has_node && runs(graph.nodes[now.node])) {
+                    loop->spawn(::run_too(graph.nodes, ran_too));
+                }
+                break;
             default: break;
+        }
+    }
+    // Refused, or not: nothing else may come of it.
+    void wire(const Disturbance& now) const {
+        const AnyNode node = graph.nodes[now.node];
+        try {
+            if (now.action == Action::disconnect) {
+                for (const AnyNode& child : node.children()) node.disconnect(child);
+            } else if (now.action == Action::connect_back) {
+                node.connect(graph.nodes.front());
+            } else {
+                const Node fresh{"fresh", plus_ten_of_its_own, "x"_a = Item(1)};
+                node.connect(fresh);
+            }
+        } catch (const grafo::Error&) {
+        } catch (const Broken&) {  // of a callback
         }
     }
 
     Graph& graph;
     const Case& one;
+    const Disturbance nothing{};
+    const Disturbance* armed = nullptr;
     EventLoop* loop = nullptr;
     Context* task = nullptr;
     std::optional<Held> held;
     std::uint64_t steps = 0;
+    std::uint64_t next_step = never;
     std::vector<std::chrono::nanoseconds> moments;
-    bool acted = false;
+    int acted = 0;
+    bool ran_too = false;
 };
 Trial* trial_on = nullptr;
 
@@ -177,19 +279,27 @@ struct Measures {
     std::uint64_t outcome = 0;
 };
 
-// Runs the graph with the disturbance of the case. What the loop itself threw comes out as well.
+// Zero, the moments, and half a millisecond after each.
+std::chrono::nanoseconds limit_of(const Measures& measures, const Disturbance& one) {
+    if (!by_time(one.action) || one.place == 0) return std::chrono::nanoseconds(0);
+    const std::uint64_t i = (one.place - 1) / 2;
+    return measures.moments[i] + ((one.place - 1) % 2 == 0 ? 0us : 500us);
+}
+
+// Runs the graph with what disturbs it. What the loop itself threw comes out as well.
 void run_disturbed(Trial& trial, Ending& ending, EventLoop& loop, std::chrono::nanoseconds limit) {
-    Counts& all = counts();
-    all.places = 0;
-    if (trial.one.inside) all.breaking_place = trial.one.place;
-    all.break_it = [] { trial_on->act(); };
+    const Case& one = trial.one;
+    counts().places = 0;
+    counts().break_it = [] { trial_on->act(); };
     trial_on = &trial;
     trial.loop = &loop;
+    trial.arm(by_time(one.first.action) ? one.second : one.first);
+    if (by_time(one.first.action)) trial.acted = 1;
     grafo::detail::LoopAccess::core(loop).monitor = &trial;
     try {
-        if (trial.one.action == Action::drop_run) {
+        if (one.has(Action::drop_run)) {
             loop.run(run_held(trial, ending));
-        } else if (trial.one.action == Action::time_out_run) {
+        } else if (one.first.action == Action::time_out_run) {
             loop.run(run_in_time(trial, ending, limit));
         } else {
             loop.run(run_as_task(trial, ending));
@@ -203,19 +313,21 @@ void run_disturbed(Trial& trial, Ending& ending, EventLoop& loop, std::chrono::n
     grafo::detail::LoopAccess::core(loop).monitor = nullptr;
     trial.held.reset();
     trial.task = nullptr;
-    all.breaking_place = std::numeric_limits<std::uint64_t>::max();
+    counts().breaking_place = never;
     trial_on = nullptr;
 }
 
 Measures measure(const NamedGraph& graph, Way way, bool held) {
-    Measures found;
-    const Case nothing{&graph, way, held ? Action::drop_run : Action::cancel_task, false, 0, 0};
+    Case nothing{&graph, way, {}, {}};
+    nothing.first.place = never;
+    if (held) nothing.second.action = Action::drop_run;
     Graph g = graph.make();
     prepared(g, way);
     EventLoop loop{grafo::virtual_time};
     Trial trial(g, nothing);
     Ending ending;
     run_disturbed(trial, ending, loop, {});
+    Measures found;
     found.inside = counts().places;
     found.between = trial.steps;
     found.moments = trial.moments;
@@ -224,28 +336,19 @@ Measures measure(const NamedGraph& graph, Way way, bool held) {
     return found;
 }
 
-bool by_time(Action action) { return action >= Action::time_out_attempt; }
-
-// Zero, the moments, and half a millisecond after each.
-std::chrono::nanoseconds limit_of(const Measures& measures, std::uint64_t place) {
-    if (place == 0) return std::chrono::nanoseconds(0);
-    const std::uint64_t i = (place - 1) / 2;
-    return measures.moments[i] + ((place - 1) % 2 == 0 ? 0us : 500us);
-}
-
 std::string check_ending(const Trial& trial, const Ending& ending, std::uint64_t expected) {
     const Case& one = trial.one;
     if (comes_from<grafo::DeadlockError>(ending.error)) return "a deadlock";
-    if (one.action != Action::drop_handles) {
-        for (const AnyNode& node : trial.graph.nodes) {
-            if (!is_final(node.state())) return "a node has not ended";
-        }
+    for (const AnyNode& node : trial.graph.nodes) {
+        if (!is_final(node.state())) return "a node has not ended";
     }
-    if (one.action == Action::drop_handles) {
-        return ending.how == How::unknown ? "the run did not end" : std::string();
+    if (ending.how == How::unknown && !one.has(Action::drop_run) &&
+        !one.has(Action::time_out_run)) {
+        return "the run did not end";
     }
+    if (one.second.action != Action::none) return {};
     const bool as_ever = outcome_of(trial.graph, ending).value() == expected;
-    switch (one.action) {
+    switch (one.first.action) {
         case Action::throw_it:
             if (comes_from<Broken>(ending.error) || trial.graph.forgives) return {};
             return "the exception is lost";
@@ -256,6 +359,8 @@ std::string check_ending(const Trial& trial, const Ending& ending, std::uint64_t
             return as_ever || ending.how == How::cancelled ? "" : "it is not told as cancelled";
         case Action::drop_executor:
             return as_ever ? "" : "the run was another without its executor";
+        case Action::run_too:
+            return as_ever || trial.ran_too ? "" : "the run was another beside one that is refused";
         default: return {};
     }
 }
@@ -267,19 +372,19 @@ std::string run_case(const Case& one, const Measures& measures, Digest& digest) 
     {
         Graph graph = one.graph->make();
         prepared(graph, one.way);
-        std::chrono::nanoseconds limit{};
-        if (by_time(one.action)) limit = limit_of(measures, one.place);
-        if (one.action == Action::time_out_attempt) graph.nodes[one.node].timeout(limit);
-        if (one.action == Action::time_out_node) graph.nodes[one.node].total_timeout(limit);
+        const std::chrono::nanoseconds limit = limit_of(measures, one.first);
+        const Action first = one.first.action;
+        if (first == Action::time_out_attempt) graph.nodes[one.first.node].timeout(limit);
+        if (first == Action::time_out_node) graph.nodes[one.first.node].total_timeout(limit);
         Ending ending;
         EventLoop loop{grafo::virtual_time};
         Trial trial(graph, one);
         run_disturbed(trial, ending, loop, limit);
         digest.add(outcome_of(graph, ending).value());
-        if (!by_time(one.action) && !trial.acted) wrong = "the place was not reached";
+        if (trial.acted == 0) wrong = "the place was not reached";
         if (wrong.empty()) wrong = check_ending(trial, ending, measures.outcome);
         if (!wrong.empty()) wrong += "\n  " + text_of(graph, ending);
-        const bool changed = graph.nodes.empty() || !graph.executor || by_time(one.action);
+        const bool changed = graph.nodes.empty() || !graph.executor || by_time(first);
         if (!changed && wrong.empty()) {
             const Ending again = run_undisturbed(graph, one.way, loop);
             Graph fresh = one.graph->make();
@@ -300,65 +405,94 @@ public:
 
     int run() {
         for (const NamedGraph& graph : all_graphs) {
-            for (const Way way : ways) run_graph(graph, way);
+            for (const Way way : ways) {
+                runs_.push_back(
+                    {&graph, way, measure(graph, way, false), measure(graph, way, true)});
+            }
         }
+        for (const Run& run : runs_) run_all(run);
+        const std::uint64_t pairs = topic_.pick({100, 30'000, 1'000'000});
+        for (std::uint64_t i = 0; i < pairs; ++i) run_pair();
         return topic_.finish();
     }
 
 private:
-    void run_graph(const NamedGraph& graph, Way way) {
-        const Measures rooted = measure(graph, way, false);
-        const Measures held = measure(graph, way, true);
-        for (const Action action :
-             {Action::throw_it, Action::stop, Action::stop_twice, Action::cancel_task,
-              Action::cancel_node, Action::drop_run, Action::drop_executor, Action::drop_handles}) {
-            const Measures& measures = action == Action::drop_run ? held : rooted;
-            const std::size_t nodes = action == Action::cancel_node ? measures.nodes : 1;
-            for (std::size_t node = 0; node < nodes; ++node) {
-                for (std::uint64_t i = 1; i <= measures.inside; ++i) {
-                    run_one({&graph, way, action, true, i, node}, measures);
-                }
-                if (action == Action::throw_it) continue;
-                for (std::uint64_t i = 1; i <= measures.between; ++i) {
-                    run_one({&graph, way, action, false, i, node}, measures);
-                }
-            }
+    struct Run {
+        [[nodiscard]] const Measures& measures(const Case& one) const {
+            return one.has(Action::drop_run) ? held : rooted;
         }
-        for (const Action action :
-             {Action::time_out_attempt, Action::time_out_node, Action::time_out_run}) {
-            const std::size_t nodes = action == Action::time_out_run ? 1 : rooted.nodes;
-            for (std::size_t node = 0; node < nodes; ++node) {
-                for (std::uint64_t i = 0; i <= 2 * rooted.moments.size(); ++i) {
-                    run_one({&graph, way, action, false, i, node}, rooted);
+        const NamedGraph* graph;
+        Way way;
+        Measures rooted;
+        Measures held;
+    };
+
+    // Each disturbance at each place.
+    void run_all(const Run& run) {
+        for (int i = 1; i <= static_cast<int>(Action::time_out_run); ++i) {
+            Case one{run.graph, run.way, {static_cast<Action>(i), false, 0, 0}, {}};
+            const Action action = one.first.action;
+            const Measures& measures = run.measures(one);
+            const std::size_t nodes = of_a_node(action) ? measures.nodes : 1;
+            for (one.first.node = 0; one.first.node < nodes; ++one.first.node) {
+                one.first.inside = false;
+                if (by_time(action)) {
+                    run_places(run, one, 0, 2 * measures.moments.size());
+                    continue;
                 }
+                if (action != Action::throw_it) run_places(run, one, 1, measures.between);
+                one.first.inside = true;
+                run_places(run, one, 1, measures.inside);
             }
         }
     }
-
-    void run_one(const Case& one, const Measures& measures) {
-        const std::uint64_t number = number_++;
-        if (!topic_.alone() && topic_.length() == Length::brief &&
-            topic_.random_of(number).next() % one_of != 0) {
-            return;
+    void run_places(const Run& run, Case one, std::uint64_t first, std::uint64_t last) {
+        for (one.first.place = first; one.first.place <= last; ++one.first.place) {
+            const std::uint64_t number = number_++;
+            const bool chosen = topic_.alone() || topic_.length() != Length::brief ||
+                                topic_.random_of(number).below(one_of) == 0;
+            if (chosen) run_one(run, one, number);
         }
+    }
+    // Two of them, one soon after the other.
+    void run_pair() {
+        const std::uint64_t number = number_++;
+        Random random = topic_.random_of(number);
+        const Run& run = runs_[random.below(runs_.size())];
+        Case one{run.graph, run.way, {}, {}};
+        const int actions = static_cast<int>(Action::time_out_run);
+        one.first.action = static_cast<Action>(1 + random.below(actions));
+        const int later_actions = static_cast<int>(Action::run_too);
+        one.second.action = static_cast<Action>(1 + random.below(later_actions));
+        const Measures& measures = run.measures(one);
+        const auto draw = [&](Disturbance& part) {
+            part.inside = part.action == Action::throw_it || random.one_in(2);
+            part.place = 1 + random.below(part.inside ? measures.inside : measures.between);
+            if (by_time(part.action)) part.place = random.below(2 * measures.moments.size() + 1);
+            part.node = random.below(measures.nodes);
+        };
+        draw(one.first);
+        draw(one.second);
+        if (!by_time(one.first.action)) one.second.place = 1 + random.below(12U);
+        run_one(run, one, number);
+    }
+    void run_one(const Run& run, const Case& one, std::uint64_t number) {
         if (!topic_.begin(number)) return;
         if (topic_.alone()) fmt::print("{}\n", text_of(one));  // before it may crash
         std::fflush(stdout);
-        const std::string wrong = run_case(one, measures, topic_.digest());
+        const std::string wrong = run_case(one, run.measures(one), topic_.digest());
         if (!wrong.empty()) topic_.fail(number, text_of(one) + ": " + wrong);
     }
     static std::string text_of(const Case& one) {
-        const std::string_view where = by_time(one.action) ? "in time"
-                                       : one.inside        ? "in the user's code"
-                                                           : "between two steps";
-        const bool of_a_node = one.action == Action::cancel_node || by_time(one.action);
-        return fmt::format("  graph {}, {}: {} at place {} {}{}", one.graph->name, one.way.name,
-                           action_names[static_cast<std::size_t>(one.action)], one.place, where,
-                           of_a_node ? fmt::format(", node {}", one.node) : std::string());
+        std::string text =
+            fmt::format("  graph {}, {}: {}", one.graph->name, one.way.name, ::text_of(one.first));
+        if (one.second.action != Action::none) text += "; " + ::text_of(one.second);
+        return text;
     }
 
-    static constexpr std::uint64_t one_of = 40;  // the short form takes one case of so many
+    static constexpr std::uint64_t one_of = 100;  // the short form takes one case of so many
     Topic topic_;
+    std::vector<Run> runs_;
     std::uint64_t number_ = 0;
 };
 
