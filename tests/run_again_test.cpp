@@ -1324,6 +1324,36 @@ TEST_CASE(
     CHECK_THAT(report.errors()[0].what(), ContainsSubstring(by_edge ? "broken" : "max_runs"));
 }
 
+TEST_CASE(
+    "Who has read the former output of a node that fails in a circle does not wait for it again") {
+    // n1 -> n2 -> n3 -> n4 -> n5 -> n6 -> n7, and some that skip one; three ask for another lap.
+    std::vector<Node<void>> nodes;
+    const std::map<int, int> asks{{3, 2}, {4, 1}, {6, 4}};
+    std::map<int, int> runs;
+    for (int i = 1; i <= 7; ++i) {
+        nodes.push_back(Node{"n" + std::to_string(i), [&, i](NodeContext& context) -> Task<> {
+                                 if (++runs[i] == 1 && asks.count(i) > 0) {
+                                     const int to = asks.at(i);
+                                     context.node().connect(
+                                         nodes[static_cast<std::size_t>(to - 1)]);
+                                 }
+                                 if (i == 7) co_await sleep_for(1s);
+                             }});
+    }
+    nodes[6].trigger(Trigger::all_settled);
+    const std::vector<std::pair<std::size_t, std::size_t>> edges{
+        {1, 2}, {2, 3}, {3, 4}, {2, 4}, {4, 5}, {2, 5}, {5, 6}, {2, 6}, {6, 7}, {4, 7}};
+    for (const auto& [from, to] : edges) nodes[from - 1].connect(nodes[to - 1]);
+    for (std::uint64_t seed = 0; seed < 200; ++seed) {
+        CAPTURE(seed);
+        runs.clear();
+        TreeExecutor executor{Nodes(nodes.begin(), nodes.end())};
+        executor.shuffle(seed);
+        CHECK(ended(try_it(std::move(executor))) == nodes.size());
+        for (const Node<void>& node : nodes) CHECK(node.state() >= NodeState::completed);
+    }
+}
+
 TEST_CASE("A failure is told though the node runs again before the reader comes to it") {
     int runs = 0;
     const Node<int> work = Node{"work", [&runs] {
