@@ -87,25 +87,25 @@ class OutEdge {
 public:
     // With a forward only if that is evaluated at this node's end, or a pipe. It belongs to the
     // child then.
-    OutEdge(NodeCore& child, Forward* forward) noexcept
+    [[gnu::always_inline]] OutEdge(NodeCore& child, Forward* forward) noexcept
         : bits_(forward == nullptr ? reinterpret_cast<std::uintptr_t>(&child)
                                    : reinterpret_cast<std::uintptr_t>(forward) | is_forward) {}
 
-    [[nodiscard]] NodeCore& child() const noexcept {
+    [[nodiscard, gnu::always_inline]] NodeCore& child() const noexcept {
         // Not a look at forward(): g++ 12 at -O2 then warns of a null one, which there is not.
         if ((bits_ & is_forward) == 0) return *reinterpret_cast<NodeCore*>(bits_);
         return *reinterpret_cast<Forward*>(bits_ - is_forward)->child;
     }
     // The same, of an edge without a forward.
-    [[nodiscard]] NodeCore& plain_child() const noexcept {
+    [[nodiscard, gnu::always_inline]] NodeCore& plain_child() const noexcept {
         return *reinterpret_cast<NodeCore*>(bits_);
     }
     // Null for an edge that only orders, or whose forward nothing asks before the child runs.
-    [[nodiscard]] Forward* forward() const noexcept {
+    [[nodiscard, gnu::always_inline]] Forward* forward() const noexcept {
         if ((bits_ & is_forward) == 0) return nullptr;
         return reinterpret_cast<Forward*>(bits_ - is_forward);
     }
-    [[nodiscard]] PipeEnd* pipe() const noexcept {
+    [[nodiscard, gnu::always_inline]] PipeEnd* pipe() const noexcept {
         Forward* const found = forward();
         return found != nullptr ? found->pipe() : nullptr;
     }
@@ -233,7 +233,7 @@ enum class TimedOut : unsigned char { no, attempt, total };
 
 // The bytes of a small struct of flags as one number, zero if none is set.
 template <class Bits, class Flags>
-[[nodiscard]] Bits bits_of(const Flags& flags) noexcept {
+[[nodiscard, gnu::always_inline]] inline Bits bits_of(const Flags& flags) noexcept {
     static_assert(sizeof(Flags) == sizeof(Bits));
     Bits bits = 0;
     std::memcpy(&bits, &flags, sizeof bits);
