@@ -31,11 +31,17 @@ public:
                 return;
             }
         }
-        semaphores_.push_back(Weighted{semaphore, weight});
-        for (std::size_t i = semaphores_.size() - 1; i > 0; --i) {
-            if (id(semaphores_[i - 1]) < id(semaphores_[i])) break;
-            std::swap(semaphores_[i - 1], semaphores_[i]);
+        // Not by swapping: in line, g++ 12 takes the reference that goes for the last one.
+        const Weighted added{semaphore, weight};
+        FlatList<Weighted> all;
+        for (const Weighted& known : semaphores_) {
+            if (id(known) < id(added)) all.push_back(known);
         }
+        all.push_back(added);
+        for (const Weighted& known : semaphores_) {
+            if (id(known) > id(added)) all.push_back(known);
+        }
+        semaphores_ = std::move(all);
     }
     void add(const RateLimiter& rate) {
         if (!rates_.contains(rate)) rates_.push_back(rate);
