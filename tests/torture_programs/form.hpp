@@ -2,6 +2,7 @@
 #pragma once
 
 #include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -70,6 +71,7 @@ struct Cases {
 
 /// One program: it reads the options, knows which case is on, and prints the figures.
 ///     --short (unless said otherwise), --middle, --long; --seed N; --only K
+/// --apart, with --only, is what it calls itself with to shrink a case that has ended it.
 class Topic {
 public:
     Topic(std::string_view name, int argc, char** argv) : name_(name) {
@@ -85,6 +87,8 @@ public:
                 seed_ = number(argv[++i]);
             } else if (option == "--only" && i + 1 < argc) {
                 only_ = number(argv[++i]);
+            } else if (option == "--apart") {
+                apart_ = true;
             } else {
                 refuse(option);
             }
@@ -98,6 +102,13 @@ public:
     [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
     /// Whether one case is repeated: then it may tell more.
     [[nodiscard]] bool alone() const noexcept { return only_.has_value(); }
+    /// `one()` gives what went wrong, and may end the program: then in a process of its own, once
+    /// one has. Call `shrinks()` first if that is how cases are made smaller.
+    template <class One>
+    [[nodiscard]] std::string outcome(One one) const {
+        return apart_ ? outcome_apart(one) : one();
+    }
+    void shrinks() noexcept { shrinks_ = true; }
     [[nodiscard]] std::uint64_t pick(const Cases& cases) const noexcept {
         if (length_ == Length::brief) return cases.brief;
         return length_ == Length::middle ? cases.middle : cases.full;
@@ -142,6 +153,7 @@ public:
     /// Prints the figures; gives what `main` returns.
     int finish() {
         alarm(0);
+        now() = {};
         if (cases_ == 0) ++failures_;  // --only names none
         fmt::print("{} {} seed {} cases {} failures {} digest {:016x}\n", name_, form(), seed_,
                    cases_, failures_, digest_.value());
@@ -168,6 +180,34 @@ private:
         return value;
     }
 
+    template <class One>
+    [[nodiscard]] static std::string outcome_apart(One& one) {
+        std::array<int, 2> ends{};
+        if (pipe(ends.data()) != 0) return "  no pipe\n";
+        const pid_t child = fork();
+        if (child == 0) {
+            now() = {};
+            for (const Watched& watched_one : watched()) signal(watched_one.signal, SIG_DFL);
+            if (freopen("/dev/null", "w", stderr) == nullptr) _exit(3);
+            alarm(10);
+            const std::string what = one();
+            _exit(write(ends[1], what.data(), what.size()) < 0 ? 3 : 0);
+        }
+        close(ends[1]);
+        std::string what;
+        std::array<char, 512> some{};
+        for (ssize_t size = 1; size > 0;) {
+            size = read(ends[0], some.data(), some.size());
+            if (size > 0) what.append(some.data(), static_cast<std::size_t>(size));
+        }
+        close(ends[0]);
+        int status = 0;
+        if (waitpid(child, &status, 0) < 0) return "  no child\n";
+        if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM) return "  it does not end\n";
+        if (WIFSIGNALED(status)) return fmt::format("  it ends by signal {}\n", WTERMSIG(status));
+        return status == 0 ? what : what + "  it ends, as by a sanitizer\n";
+    }
+
     // A case that ends the program, or does not end, is named as well.
     struct Now {
         const Topic* topic = nullptr;
@@ -190,6 +230,7 @@ private:
         for (Watched& one : watched()) {
             struct sigaction action{};
             action.sa_handler = &Topic::tell;
+            action.sa_flags = SA_NODEFER;  // it is not held back in the program that it becomes
             sigaction(one.signal, &action, &one.before);
         }
     }
@@ -203,6 +244,7 @@ private:
                 topic->name_, topic->form(), topic->seed_, now().number);
             const auto size = end.size < line.size() ? end.size : line.size();
             if (write(STDERR_FILENO, line.data(), size) < 0) _exit(3);
+            if (topic->shrinks_ && !topic->alone()) topic->look_apart();
         }
         if (signal == SIGALRM) _exit(1);
         // What went wrong goes wrong again, and the sanitizer or the system sees it.
@@ -211,10 +253,24 @@ private:
         }
     }
 
+    // The program once more, for the case that has ended it.
+    void look_apart() const {
+        const auto text = [](std::array<char, 24>& to, std::uint64_t number) {
+            *fmt::format_to(to.data(), "{}", number) = '\0';
+            return to.data();
+        };
+        std::array<char, 24> seed{};
+        std::array<char, 24> only{};
+        execl("/proc/self/exe", name_.data(), form().data(), "--seed", text(seed, seed_), "--only",
+              text(only, now().number), "--apart", static_cast<char*>(nullptr));
+    }
+
     std::string_view name_;
     Length length_ = Length::brief;
     std::uint64_t seed_ = 1;
     std::optional<std::uint64_t> only_;
+    bool apart_ = false;
+    bool shrinks_ = false;
     std::uint64_t cases_ = 0;
     std::uint64_t failures_ = 0;
     Digest digest_;

@@ -52,6 +52,7 @@ public:
         round_ = round;
         begun_ = events_ = stops_ = 0;
         stopping_ = threw_ = timed_out_ = false;
+        halt_ = EventLoop::TimePoint::max();
         begins_.clear();
         for (int i = 0; i < graph_.size(); ++i) {
             live(i) = Live();
@@ -380,6 +381,7 @@ private:
     void stop() {
         ++stops_;
         stopping_ = true;
+        halt();
         executor_.stop();
     }
     void yielded(int i, int value) { live(i).items.push_back(value); }
@@ -402,8 +404,12 @@ private:
     void still(int i, int was, const List& list, int number) {
         if (input(i, list, number) != was) wrong("the arguments of n{} have changed", i);
     }
-    void end(int i, unsigned attempt) const {
+    // From now on nothing goes on but what runs whatever happens.
+    void halt() { halt_ = std::min(halt_, loop_.now()); }
+    void end(int i, unsigned attempt) {
         const NodeSpec& spec = graph_.node(i);
+        const bool fails = spec.fails_in > 0 ? !spec.early : spec.ends == Ends::throws;
+        if (graph_.fail_fast && spec.attempts == 1 && fails) halt();
         if (static_cast<int>(attempt) <= spec.fails_in && !spec.early) {
             throw std::runtime_error("an attempt");
         }
@@ -414,7 +420,8 @@ private:
             case Ends::cancels: throw Cancelled();
         }
     }
-    static Task<> pause(const NodeSpec* spec) {
+    static Task<> pause(Bench* bench, int i) {
+        const NodeSpec* const spec = &bench->graph_.node(i);
         if (spec->pause == 0) co_return;
         bool cancelled = false;
         try {
@@ -423,7 +430,12 @@ private:
             if (spec->stubborn == Stubborn::no) throw;
             cancelled = true;
         }
-        if (!cancelled) co_return;
+        if (!cancelled) {
+            const bool asked = spec->rule != Rule::all_settled || bench->stops_ > 1;
+            if (asked && bench->loop_.now() > bench->halt_)
+                bench->wrong("n{} was not cancelled", i);
+            co_return;
+        }
         co_await grafo::yield();
         if (spec->stubborn == Stubborn::throws) throw std::runtime_error("clean-up");
     }
@@ -439,7 +451,7 @@ private:
         const Inside inside(*bench, i);
         bench->enter(i, attempt);
         const int value = bench->input(i, list, number);
-        co_await pause(&bench->graph_.node(i));
+        co_await pause(bench, i);
         bench->still(i, value, list, number);
         bench->end(i, attempt);
         co_return Counted(value);
@@ -449,7 +461,7 @@ private:
         const Inside inside(*bench, i);
         bench->enter(i, attempt);
         const int value = bench->input(i, list, number);
-        co_await pause(&bench->graph_.node(i));
+        co_await pause(bench, i);
         int all = value;
         for (int k = 0; k < bench->graph_.node(i).chunks; ++k) {
             Counted item(join(value, k));
@@ -467,7 +479,7 @@ private:
         bench->enter(i, attempt);
         const int value = bench->input(i, list, number);
         bench->inputs_[static_cast<std::size_t>(i)] = value;
-        co_await pause(&bench->graph_.node(i));
+        co_await pause(bench, i);
         for (int k = 0; k < bench->graph_.node(i).chunks; ++k) {
             Counted item(join(value, k));
             bench->yielded(i, item.value);
@@ -481,7 +493,7 @@ private:
         const Inside inside(*bench, i);
         bench->enter(i, attempt);
         const int value = bench->input(i, list, number);
-        co_await pause(&bench->graph_.node(i));
+        co_await pause(bench, i);
         int all = value;
         for (int k = 0; k != bench->graph_.node(i).at_most; ++k) {
             Counted* const item = co_await in.next();
@@ -736,6 +748,7 @@ private:
     bool stopping_ = false;
     bool threw_ = false;
     bool timed_out_ = false;
+    EventLoop::TimePoint halt_{};
     int inside_ = 0;
     int holders_ = 0;
     std::size_t rated_ = 0;

@@ -85,6 +85,7 @@ std::string permute(const GraphSpec& graph, int roots, std::uint64_t seeds, std:
 
 int main(int argc, char** argv) {
     Topic topic("orders", argc, argv);
+    topic.shrinks();
     const int most_roots = topic.length() == Length::brief ? 5 : 7;
     return topic.run({24, 60, 300}, [&](std::uint64_t number, Random random, Digest& digest) {
         // Every other one is about all orders, of 2 nodes and up.
@@ -98,12 +99,15 @@ int main(int argc, char** argv) {
         const std::uint64_t seeds = all ? 50 * orders : topic.pick({20, 1'000, 5'000});
         const GraphSpec graph = draw_wide(random, roots);
         if (topic.alone()) fmt::print(stderr, "{}", text_of(graph));
-        const std::string problems = permute(graph, roots, seeds, orders, &digest);
+        const std::string problems =
+            topic.outcome([&] { return permute(graph, roots, seeds, orders, &digest); });
         if (problems.empty()) return problems;
         // While it is made smaller it may lose roots.
-        const GraphSpec small = shrink(graph, [&](const GraphSpec& candidate) {
-            return !permute(candidate, 0, 200, SIZE_MAX, nullptr).empty();
-        });
-        return text_of(small) + permute(small, 0, 200, SIZE_MAX, nullptr) + problems;
+        const auto check = [&topic](const GraphSpec& candidate) {
+            return topic.outcome([&] { return permute(candidate, 0, 200, SIZE_MAX, nullptr); });
+        };
+        const GraphSpec small =
+            shrink(graph, [&](const GraphSpec& candidate) { return !check(candidate).empty(); });
+        return text_of(small) + check(small) + problems;
     });
 }

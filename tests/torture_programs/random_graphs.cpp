@@ -12,14 +12,17 @@ using namespace torture;
 
 int main(int argc, char** argv) {
     Topic topic("random_graphs", argc, argv);
-    return topic.run({400, 20'000, 1'000'000},
-                     [&topic](std::uint64_t, Random random, Digest& digest) {
-                         const GraphSpec graph = draw_graph(random);
-                         std::string problems = check_graph(graph, &digest);
-                         if (problems.empty()) return problems;
-                         const GraphSpec small = shrink(graph, [](const GraphSpec& candidate) {
-                             return !check_graph(candidate, nullptr).empty();
-                         });
-                         return text_of(small) + check_graph(small, nullptr);
-                     });
+    topic.shrinks();
+    const auto check = [&topic](const GraphSpec& graph, Digest* digest) {
+        return topic.outcome([&] { return check_graph(graph, digest); });
+    };
+    return topic.run({3'000, 20'000, 1'000'000}, [&](std::uint64_t, Random random, Digest& digest) {
+        const GraphSpec graph = draw_graph(random);
+        if (topic.alone()) fmt::print(stderr, "{}", text_of(graph));
+        std::string problems = check(graph, &digest);
+        if (problems.empty()) return problems;
+        const GraphSpec small = shrink(
+            graph, [&](const GraphSpec& candidate) { return !check(candidate, nullptr).empty(); });
+        return text_of(small) + check(small, nullptr);
+    });
 }
