@@ -780,6 +780,77 @@ TEST_CASE("A body that drops its own stream and then closes a loop: nothing runs
     CHECK(Counted::live() == 0);
 }
 
+TEST_CASE("What a transform made for a node that never ran goes with the run, not with the graph") {
+    enum class Drop : unsigned char { later, in_the_transform, in_a_slow_transform };
+    const Drop drop = GENERATE(Drop::later, Drop::in_the_transform, Drop::in_a_slow_transform);
+    CAPTURE(static_cast<int>(drop));
+    Counted::reset();
+    std::optional<AsyncGenerator<Event>> events;
+    const Node source{"source", [] { return Counted(1); }};
+    const Node slow{"slow", [] { return sleep_for(1h); }};
+    const Node never{"never", [](const Counted&) {}, "c"_a};
+    slow.connect(never);
+    source.connect(
+        never, "c"_a = [&events, drop](const Counted& c) -> Task<Counted> {
+            if (drop != Drop::later) {
+                if (drop == Drop::in_a_slow_transform) co_await sleep_for(1ms);
+                events.reset();
+            }
+            co_return Counted(c.value);
+        });
+    EventLoop loop{virtual_time};
+    const auto consume = [&]() -> Task<> {
+        events.emplace(TreeExecutor{never}.yielding());
+        co_await read_exactly(*events, 1);
+        co_await sleep_for(100ms);
+        events.reset();
+    };
+    loop.run(consume());
+    CHECK(never.state() == NodeState::cancelled);
+    CHECK(source.state() == NodeState::completed);
+    CHECK(Counted::live() == 1);  // the output
+}
+
+TEST_CASE("What a slow transform made for a node that has failed meanwhile is not kept") {
+    Counted::reset();
+    const Node source{"source", [] { return Counted(1); }};
+    const Node child{"child", [](Counted, Counted) {}, "a"_a, "b"_a};
+    source.connect(
+        child, "a"_a = [](const Counted& c) -> Task<Counted> {
+            co_await sleep_for(2ms);
+            co_return c;
+        });
+    source.connect(
+        child, "b"_a = [](const Counted& c) -> Task<Counted> {
+            co_await sleep_for(1ms);
+            if (c.value == 1) throw std::runtime_error("failing fails");
+            co_return c;
+        });
+    TreeExecutor executor{child};
+    executor.on_error(ErrorPolicy::keep_going);
+    EventLoop loop{virtual_time};
+    static_cast<void>(loop.run(executor.try_run()));
+    CHECK(child.state() == NodeState::failed);
+    CHECK(Counted::live() == 1);  // the output
+}
+
+TEST_CASE("What a transform made while it cut its own edge is not kept") {
+    Counted::reset();
+    const Node<Counted> source{"source", [] { return Counted(1); }};
+    const Node child{"child", [](Counted) {}, "c"_a};
+    source.connect(
+        child, "c"_a = [from = source.ref()](const Counted& c) {
+            const Node<Counted> parent = from.lock();
+            for (const AnyNode& node : parent.children()) parent.disconnect(node);
+            return Counted(c.value);
+        });
+    EventLoop loop{virtual_time};
+    static_cast<void>(loop.run(TreeExecutor{child}.try_run()));
+    CHECK(child.state() == NodeState::skipped);
+    CHECK(source.children().size() == 1);
+    CHECK(Counted::live() == 1);  // the output
+}
+
 TEST_CASE("A body that drops its own stream and then runs a sub-flow never starts that") {
     Counted::reset();
     {

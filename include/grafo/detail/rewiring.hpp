@@ -75,7 +75,10 @@ public:
             node.in.swap(kept.in);
             node.out.swap(kept.out);
             for (const InEdge& edge : node.in) {
-                if (edge.forward != nullptr && edge.forward->owned()) edge.forward->saved = false;
+                if (edge.forward == nullptr || !edge.forward->owned()) continue;
+                edge.forward->saved = false;
+                // It may have been cut when it had something for the node.
+                if (edge.forward->pipe() == nullptr) edge.forward->reset();
             }
             node.rewired = false;
         }

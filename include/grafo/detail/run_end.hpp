@@ -65,6 +65,7 @@ inline void Run::reap(NodeCore& node) noexcept {
 inline void Run::reap(EdgeTask& task) noexcept {
     if (task.busy()) return;
     if (dropped_) {
+        task.forward.reset();
         delete &task;
         let_go();
     } else if (frozen_ && awaiting_ != nullptr) {
@@ -272,6 +273,7 @@ inline void Run::mark_unsettled() noexcept {
         for (NodeCore* node : pin.graph().nodes) {
             if (!has(*node) || is_settled(*node)) continue;
             if (node->stamp != stamp_) node->clear_output();
+            if (node->owns_forwards && node->phase == Phase::idle) release_forwards(*node);
             node->stamp = stamp_;
             node->state = NodeState::cancelled;
         }

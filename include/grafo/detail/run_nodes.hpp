@@ -443,7 +443,10 @@ inline bool Run::transform(NodeCore& parent, NodeCore& child, Forward& forward) 
         core_.enter(&parent);
         Task<> task = forward.evaluate(parent);
         transforming_ = false;
-        if (dropped_ || frozen_) return false;  // by the transform itself
+        if (dropped_ || frozen_) {  // by the transform itself
+            forward.reset();
+            return false;
+        }
         if (!task) return true;
         auto* edge = new EdgeTask(*this, parent, child, forward, std::move(task));
         edge_tasks_.push_back(*edge);
@@ -470,7 +473,10 @@ inline void Run::finish_edge(EdgeTask& finished) {
 
 inline void Run::end_edge(EdgeTask& task) {
     std::exception_ptr error = task.error();
-    if (is_settled(task.child)) return;
+    if (is_settled(task.child)) {
+        task.forward.reset();  // nobody will take it
+        return;
+    }
     if (error != nullptr) {
         edge_threw(task.parent, task.child, task.forward, std::move(error));
         return;
