@@ -50,6 +50,9 @@ struct Graph {
     std::vector<Node<Item>> results;
     /// An error may be outlived in it, and no word of it be left.
     bool forgives = false;
+    /// More than outputs may be kept after a run: a former output, a node that the report names,
+    /// one of another graph in an error, what was moved from.
+    bool keeps_more = false;
 
 private:
     template <class Sig>

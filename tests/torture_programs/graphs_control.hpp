@@ -301,6 +301,7 @@ inline Graph grown_by_a_body() {
     a.connect(other, "x"_a);
     g.add(a, tail, other);
     g.run({a, tail});
+    g.keeps_more = true;
     return g;
 }
 inline Graph grown_by_callbacks() {
@@ -319,6 +320,7 @@ inline Graph grown_by_callbacks() {
     });
     g.add(a, b);
     g.run(a);
+    g.keeps_more = true;
     return g;
 }
 // work ──> check ─ ─ ─> work, three laps
@@ -337,6 +339,7 @@ inline Graph loop() {
     g.add(start, work, last, after);
     g.run(start);
     g.forgives = true;  // a lap that failed is followed by one that does not
+    g.keeps_more = true;
     return g;
 }
 inline Graph loop_without_end() {
@@ -347,6 +350,7 @@ inline Graph loop_without_end() {
     Node last{"check", check, "x"_a = work, "again"_a = work.ref()};
     g.add(start, work, last);
     g.run(start);
+    g.keeps_more = true;
     return g;
 }
 inline Graph two_waits_at_once() {

@@ -163,7 +163,7 @@ inline Task<> read_to_the_end(const TreeExecutor& executor) {
     while (co_await events.next()) here();
 }
 inline Graph sub_flow() {
-    return of_body([](Item x) -> Task<Item> {
+    Graph g = of_body([](Item x) -> Task<Item> {
         Node a{"inner_a", source, "x"_a = Item(x.value)};
         Node b{"inner_b", step, "x"_a = a};
         const TreeExecutor executor{"inner", b};
@@ -171,18 +171,22 @@ inline Graph sub_flow() {
         here();
         co_return b.output();
     });
+    g.keeps_more = true;
+    return g;
 }
 inline Graph sub_flow_streamed() {
-    return of_body([](Item x) -> Task<Item> {
+    Graph g = of_body([](Item x) -> Task<Item> {
         Node a{"inner_a", count_and_sum, "n"_a = Item(x.value + 1)};
         Node b{"inner_b", step, "x"_a = a};
         const TreeExecutor executor{"inner", a};
         co_await read_to_the_end(executor);
         co_return b.output();
     });
+    g.keeps_more = true;
+    return g;
 }
 inline Graph sub_flow_failing() {
-    return of_body([](Item x) -> Task<Item> {
+    Graph g = of_body([](Item x) -> Task<Item> {
         Node a{"inner_a", failing, "x"_a = Item(x.value)};
         Node b{"inner_b", source, "x"_a = Item(2)};
         TreeExecutor executor{"inner", {a, b}};
@@ -190,6 +194,8 @@ inline Graph sub_flow_failing() {
         co_await executor.run();
         co_return b.output();
     });
+    g.keeps_more = true;
+    return g;
 }
 /// An awaitable of another library: it cannot be cancelled, and comes back a turn later.
 struct Elsewhere {

@@ -179,6 +179,7 @@ inline Graph only_moved() {
            "sole"_a = a};
     g.add(a, b);
     g.run(a);
+    g.keeps_more = true;
     return g;
 }
 class Adder {

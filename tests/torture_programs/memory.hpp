@@ -1,14 +1,18 @@
 // Replaces the program's operator new: it counts what lives, and fails when a program wants it to.
 // Included by the one file of a program, before the library: no coroutine frame may rest in a pool.
+// What is fresh or freed is filled, so that its use shows without a sanitizer too.
 #pragma once
 
 #if !defined(GRAFO_NO_FRAME_RECYCLING)
 #error "define GRAFO_NO_FRAME_RECYCLING first, so that each frame is an allocation"
 #endif
 
+#include <malloc.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <new>
 
@@ -35,12 +39,15 @@ inline void* allocate(std::size_t size, std::size_t alignment) {
                                                          : std::aligned_alloc(alignment, whole);
     if (place == nullptr) throw std::bad_alloc();
     ++all.alive;
+    std::memset(place, 0xcd, size);
     return place;
 }
 
 inline void deallocate(void* place) noexcept {
     if (place == nullptr) return;
     --memory().alive;
+    std::memset(place, 0xdd, malloc_usable_size(place));
+    asm volatile("" : : "r"(place) : "memory");  // else no such write is left before free()
     std::free(place);
 }
 

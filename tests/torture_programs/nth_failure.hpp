@@ -111,6 +111,7 @@ private:
         {
             Attempt attempt(named, way, first, second);
             wrong = check(attempt, first, expected);
+            if (attempt.loop) check_nothing_waits(*attempt.loop, wrong);
             if (attempt.built) {
                 if (!wrong.empty()) wrong += "\n  " + text_of(*attempt.graph, attempt.ending);
                 run_again(attempt, way, expected, wrong);

@@ -142,6 +142,45 @@ inline std::string text_of(const Graph& graph, const Ending& ending) {
     return text;
 }
 
+/// How many Items the node's output holds.
+template <class... Outputs>
+std::int64_t outputs_of(const AnyNode& node) {
+    if (node.state() != grafo::NodeState::completed) return 0;
+    std::int64_t items = 0;
+    const auto add = [&](const auto& output) {
+        if constexpr (requires { output.size(); }) {
+            items += static_cast<std::int64_t>(output.size());
+        } else {
+            ++items;
+        }
+    };
+    const auto look = [&]<class T>(const T*) {
+        try {
+            add(node.output<T>());
+        } catch (const grafo::OutputUnavailableError&) {  // of another type, moved, not collected
+        }
+    };
+    (look(static_cast<const Outputs*>(nullptr)), ...);
+    return items;
+}
+/// A graph that has run keeps its outputs, beside the `at_rest` objects it was built with.
+inline void check_only_outputs_live(const Graph& graph, std::int64_t at_rest, std::string& wrong) {
+    std::int64_t expected = at_rest;
+    for (const AnyNode& node : graph.nodes) {
+        expected += outputs_of<Item, std::vector<Item>, Sole>(node);
+    }
+    if (counts().alive != expected) {
+        wrong += fmt::format("\n  {} objects live beside the outputs", counts().alive - expected);
+    }
+}
+
+/// Nobody may wait or be awaited in a loop that has run.
+inline void check_nothing_waits(EventLoop& loop, std::string& wrong) {
+    const grafo::detail::LoopCore& core = grafo::detail::LoopAccess::core(loop);
+    if (core.out != 0 || core.holds != 0 || core.abandoned != 0 || !core.waiting.empty()) {
+        wrong += "\n  something waits in the loop";
+    }
+}
 /// Nothing of a case may be left; `alive` is how many allocations there were before it.
 inline void check_nothing_lives(std::int64_t alive, std::string& wrong) {
     if (counts().alive != 0) wrong += fmt::format("\n  {} objects live on", counts().alive);

@@ -371,6 +371,7 @@ std::string run_case(const Case& one, const Measures& measures, Digest& digest) 
     std::string wrong;
     {
         Graph graph = one.graph->make();
+        const std::int64_t at_rest = counts().alive;
         prepared(graph, one.way);
         const std::chrono::nanoseconds limit = limit_of(measures, one.first);
         const Action first = one.first.action;
@@ -383,6 +384,11 @@ std::string run_case(const Case& one, const Measures& measures, Digest& digest) 
         digest.add(outcome_of(graph, ending).value());
         if (trial.acted == 0) wrong = "the place was not reached";
         if (wrong.empty()) wrong = check_ending(trial, ending, measures.outcome);
+        check_nothing_waits(loop, wrong);
+        const bool connects = one.has(Action::connect_new) || one.has(Action::connect_back);
+        if (!graph.nodes.empty() && !graph.keeps_more && !connects) {
+            check_only_outputs_live(graph, at_rest, wrong);
+        }
         if (!wrong.empty()) wrong += "\n  " + text_of(graph, ending);
         const bool changed = graph.nodes.empty() || !graph.executor || by_time(first);
         if (!changed && wrong.empty()) {
