@@ -1097,6 +1097,42 @@ TEST_CASE("A frame inside a foreign await is destroyed when that resumes, and th
     CHECK(Counted::live() == 0);
 }
 
+TEST_CASE("A stream held by a parameter of the loop's own task is dropped and waited for as well") {
+    // Comes back two turns later, and not by a task that the loop could cancel.
+    struct Late {
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> handle) const {
+            EventLoop::current().post(
+                [handle] { EventLoop::current().post([handle]() noexcept { handle.resume(); }); });
+        }
+        void await_resume() const noexcept {}
+    };
+    const bool fails = GENERATE(false, true);
+    CAPTURE(fails);
+    Counted::reset();
+    EventLoop loop{virtual_time};
+    {
+        const Node late{"late", []() -> Task<> {
+                            const Counted local(1);
+                            co_await Late();
+                        }};
+        const auto consume = [](AsyncGenerator<Event> events, bool failing) -> Task<int> {
+            co_await read_exactly(events, 1);
+            if (failing) throw std::runtime_error("the reader fails");
+            co_return 7;
+        };
+        if (fails) {
+            CHECK_THROWS_AS(loop.run(consume(TreeExecutor{late}.yielding(), true)),
+                            std::runtime_error);
+        } else {
+            CHECK(loop.run(consume(TreeExecutor{late}.yielding(), false)) == 7);
+        }
+        CHECK(Counted::live() == 0);
+        CHECK(loop.run(TreeExecutor{late}.run()).ok());
+    }
+    CHECK(Counted::live() == 0);
+}
+
 TEST_CASE("A dropped run that waited for a foreign await leaves its graph free for the next run") {
     const Inside inside = any_inside();
     CAPTURE(static_cast<int>(inside));

@@ -67,6 +67,7 @@ public:
     template <class T>
     T run(Task<T> task) {
         const Running running(*this);
+        const Remains remains(*this);
         detail::Root<T> root(checked(std::move(task), "EventLoop::run"));
         drive(root);
         finish();
@@ -129,6 +130,21 @@ private:
             LoopCore::current = nullptr;
             detail::Mailbox::set_current(nullptr);
         }
+    };
+
+    // Waits for what only the end of the task's own frame left behind: its parameters, a stream
+    // among them, say, live until then.
+    class Remains {
+    public:
+        explicit Remains(EventLoop& loop) noexcept : loop_(loop) {}
+        Remains(const Remains&) = delete;
+        Remains& operator=(const Remains&) = delete;
+        ~Remains() {
+            if (loop_.abandoned > 0 || !loop_.spawned_.empty()) loop_.finish();
+        }
+
+    private:
+        EventLoop& loop_;
     };
 
     // A task of `spawn`; deletes itself at its end.
