@@ -366,8 +366,6 @@ private:
     // Who reads the former output of a node that will run again?
     void hold_back_for_readers(NodeCore& node);
     [[nodiscard]] bool reads_former(const NodeCore& node, const NodeCore& parent) const noexcept;
-    [[nodiscard]] bool is_reader(const NodeCore& node, const NodeCore& parent) const noexcept;
-    void forget_readers(const NodeCore& node) noexcept;
     void release_reader(const NodeCore& parent, const NodeCore& node) noexcept;
     // The node has settled (null: a transform has ended): it reads no former output any more.
     void release_readers(const NodeCore* node) noexcept;

@@ -82,10 +82,7 @@ inline void Run::settle_lap(NodeCore& node) {
     FlatList<NodeCore*> again;
     if (node.state == NodeState::completed) again = settled_children(node);
     deliver_all(node);
-    if (!readers_.empty()) {
-        forget_readers(node);  // it may have failed before they let it begin
-        release_readers(&node);
-    }
+    if (!readers_.empty()) release_readers(&node);
     for (NodeCore* child : again) {
         if (stopping_ || dropped_ || frozen_) break;
         if (is_settled(*child)) run_again(*child, node.extras->wave);
@@ -98,7 +95,9 @@ inline bool Run::began_wave(const NodeCore& node, std::uint32_t wave) noexcept {
 }
 
 inline void Run::hold_back_for_readers(NodeCore& node) {
-    forget_readers(node);
+    for (std::size_t i = readers_.size(); i-- > 0;) {
+        if (readers_[i].read == &node) readers_.erase_at(i);
+    }
     Readers readers{&node, {}};
     for (const OutEdge& edge : node.out) {
         NodeCore& child = edge.child();
@@ -179,20 +178,10 @@ inline FlatList<NodeCore*> Run::settled_children(const NodeCore& node) const {
 
 // Has the node been given, or will it be, what the parent made before it was asked to run again?
 inline bool Run::reads_former(const NodeCore& node, const NodeCore& parent) const noexcept {
-    return parent.held_back && is_reader(node, parent);
-}
-
-inline bool Run::is_reader(const NodeCore& node, const NodeCore& parent) const noexcept {
     for (const Readers& entry : readers_) {
         if (entry.read == &parent) return entry.readers.contains(&node);
     }
     return false;
-}
-
-inline void Run::forget_readers(const NodeCore& node) noexcept {
-    for (std::size_t i = readers_.size(); i-- > 0;) {
-        if (readers_[i].read == &node) readers_.erase_at(i);
-    }
 }
 
 inline void Run::release_reader(const NodeCore& parent, const NodeCore& node) noexcept {
@@ -205,6 +194,10 @@ inline void Run::release_reader(const NodeCore& parent, const NodeCore& node) no
 inline void Run::release_readers(const NodeCore* node) noexcept {
     for (std::size_t i = 0; i < readers_.size();) {
         Readers& entry = readers_[i];
+        if (entry.read == node) {  // it was stuck, and has failed before they let it begin
+            readers_.erase_at(i);
+            continue;
+        }
         entry.readers.erase(node);
         bool read = !entry.readers.empty();
         edge_tasks_.for_each([&](EdgeTask& task) { read = read || &task.parent == entry.read; });

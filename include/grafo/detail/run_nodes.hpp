@@ -415,7 +415,7 @@ inline void Run::deliver(NodeCore& parent, const OutEdge& edge) {
     }
     if (is_settled(child)) return;
     // The parent was stuck and has failed: the child goes on with what it was given before.
-    if (!readers_.empty() && !parent.held_back && is_reader(child, parent)) return;
+    if (!readers_.empty() && !parent.held_back && reads_former(child, parent)) return;
     if (parent.ended != NodeState::completed) {
         block(child);
     } else if (forward != nullptr && stopping_ && !runs_anyway(child)) {
