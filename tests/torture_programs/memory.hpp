@@ -16,10 +16,15 @@
 #include <limits>
 #include <new>
 
+#if defined(__GLIBC__)
+#include <malloc.h>
+#endif
+
 namespace torture {
 
 struct Memory {
     std::int64_t alive = 0;
+    std::int64_t bytes = 0;  // of them; 0 where the C library does not tell
     std::uint64_t allocations = 0;
     std::uint64_t failing = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t failing_too = std::numeric_limits<std::uint64_t>::max();
@@ -27,6 +32,14 @@ struct Memory {
 inline Memory& memory() noexcept {
     static constinit Memory all;
     return all;
+}
+
+inline std::int64_t size_of([[maybe_unused]] void* place) noexcept {
+#if defined(__GLIBC__)
+    return static_cast<std::int64_t>(malloc_usable_size(place));
+#else
+    return 0;
+#endif
 }
 
 inline void* allocate(std::size_t size, std::size_t alignment) {
@@ -40,6 +53,7 @@ inline void* allocate(std::size_t size, std::size_t alignment) {
     if (place == nullptr) throw std::bad_alloc();
     ++all.alive;
     std::memset(place, 0xcd, size);
+    all.bytes += size_of(place);
     return place;
 }
 
@@ -48,6 +62,7 @@ inline void deallocate(void* place) noexcept {
     --memory().alive;
     std::memset(place, 0xdd, malloc_usable_size(place));
     asm volatile("" : : "r"(place) : "memory");  // else no such write is left before free()
+    memory().bytes -= size_of(place);
     std::free(place);
 }
 
