@@ -175,6 +175,36 @@ TEST_CASE("Whichever allocation fails, bad_alloc comes out and everything is giv
     CHECK(failures > 50);
 }
 
+TEST_CASE(
+    "Nodes made in a run go at its end, whichever allocation failed, though the graph lives") {
+    const auto grow = [](NodeContext& context) {
+        const Node a{"a", [c = Counted(1)] { return c.value; }};
+        const Node b{"b", [c = Counted(2)](int x) { return x + c.value; }, "x"_a};
+        a.connect(b, "x"_a);
+        context.node().connect(a);
+    };
+    const Node first{"first", grow};
+    const Node second{"second", [] {}};
+    first.connect(second);
+    for (std::size_t n = 1;; ++n) {
+        const EmptyPool empty;
+        EventLoop loop{virtual_time};
+        Counted::reset();
+        allocations = 0;
+        fail_at = n;
+        try {
+            loop.run(TreeExecutor{first}.run());
+        } catch (const std::bad_alloc&) {
+        } catch (const Error&) {
+        }
+        fail_at = std::numeric_limits<std::size_t>::max();
+        INFO("allocation " << n);
+        CHECK(Counted::live() == 0);
+        CHECK(first.children() == std::vector{AnyNode(second)});
+        if (allocations < n) break;
+    }
+}
+
 TEST_CASE("Timeouts that are not reached do not gather in the loop, beside a sleep that goes on") {
     const auto sleeper = []() -> Task<> { co_await sleep_for(1h); };
     const auto body = []() -> Task<> {

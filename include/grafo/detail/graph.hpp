@@ -49,6 +49,7 @@ public:
         nullptr;  // in settle_cuts: a node that others were seen to hang together with
     Graph* merged_into = nullptr;  // then this is only what older pins point to
     FlatList<Cut> cuts;            // edges removed while pinned
+    bool unsure = false;           // some could not be noted: there may be nodes that are cut off
 
     static std::uint32_t next_mark() noexcept {
         static std::atomic<std::uint32_t> last{0};
@@ -138,6 +139,7 @@ inline void merge_graphs(NodeCore& a, NodeCore& b) {
     winner->cuts.append(loser->cuts);
     winner->live += loser->live;
     winner->pins += loser->pins;
+    winner->unsure = winner->unsure || loser->unsure;
     winner->planned_by = 0;
     if (loser->pins == 0) {
         delete loser;
@@ -204,8 +206,54 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
     static_cast<void>(part.release());  // owned by its nodes' handles
 }
 
-// Takes care of edges that are gone: what no handle holds any more is freed. Without memory to find
-// out what was cut off, that lives as long as the graph it was part of.
+// Frees the nodes that hang together with none that has a handle, which takes no memory, and makes
+// graphs of the parts that do; without memory for that they remain one, which is unsure still.
+inline void sweep(Graph& graph) noexcept {
+    const std::uint32_t mark = Graph::next_mark();
+    NodeCore* first = nullptr;
+    const auto reach = [&](NodeCore& node) {
+        if (std::exchange(node.mark, mark) != mark) node.next = std::exchange(first, &node);
+    };
+    FlatList<NodeCore*> parts;
+    graph.unsure = false;
+    graph.planned_by = 0;
+    for (NodeCore* root : graph.nodes) {
+        if (root->handles == 0 || root->mark == mark) continue;
+        try {
+            parts.push_back(root);
+        } catch (const std::bad_alloc&) {
+            graph.unsure = true;
+        }
+        reach(*root);
+        while (first != nullptr) {
+            NodeCore& node = *first;
+            first = node.next;
+            for_each_neighbour(node, reach);
+        }
+    }
+    for (auto i = static_cast<std::uint32_t>(graph.nodes.size()); i-- > 0;) {
+        NodeCore* const node = graph.nodes[i];
+        if (node->mark == mark) continue;
+        graph.nodes.back()->place = i;
+        graph.nodes[i] = graph.nodes.back();
+        graph.nodes.pop_back();
+        node->next = std::exchange(first, node);
+    }
+    for (std::size_t i = 1; i < parts.size(); ++i) {
+        try {
+            for (std::size_t k = 0; k < i; ++k) split_if_cut(*parts[i], *parts[k]);
+        } catch (const std::bad_alloc&) {
+            parts[i]->graph->unsure = true;
+        }
+    }
+    while (first != nullptr) {  // the graphs may go with them
+        NodeCore& node = *first;
+        first = node.next;
+        bury(node);
+    }
+}
+
+// Takes care of edges that are gone: what no handle holds any more is freed.
 inline void settle_cuts(const FlatList<Cut>& cuts) noexcept {
     for (const auto& [a, b] : cuts) a->graph->found = b->graph->found = nullptr;
     for (const auto& [a, b] : cuts) {
@@ -215,6 +263,7 @@ inline void settle_cuts(const FlatList<Cut>& cuts) noexcept {
             try {
                 split_if_cut(*node, *other);
             } catch (const std::bad_alloc&) {
+                node->graph->unsure = true;
             }
             other->graph->found = other;
             node->graph->found = node;
@@ -226,11 +275,17 @@ inline void settle_cuts(const FlatList<Cut>& cuts) noexcept {
         for (NodeCore* node : {a, b}) {
             if (std::exchange(node->graph->mark, mark) == mark) continue;
             node->graph->next_found = std::exchange(found, node->graph);
+            ++node->graph->pins;  // what goes first may hold the last handle of what comes later
         }
     }
     while (found != nullptr) {
         Graph* graph = std::exchange(found, found->next_found);
-        if (graph->live == 0 && graph->pins == 0) free_graph(graph);
+        if (--graph->pins > 0) continue;
+        if (graph->live == 0) {
+            free_graph(graph);
+        } else if (graph->unsure) {
+            sweep(*graph);
+        }
     }
 }
 
@@ -262,6 +317,8 @@ public:
         } else if (!last->cuts.empty()) {
             const FlatList<Cut> cuts = std::move(last->cuts);
             settle_cuts(cuts);
+        } else if (last->unsure) {
+            sweep(*last);
         }
     }
     [[nodiscard]] Graph& graph() const noexcept {
@@ -287,8 +344,8 @@ inline void settle_graph(Graph& graph) noexcept {
 inline void edge_gone(NodeCore& a, NodeCore& b) noexcept {
     try {
         a.graph->cuts.push_back({&a, &b});
-    } catch (const std::bad_alloc&) {  // as in settle_cuts
-        return;
+    } catch (const std::bad_alloc&) {
+        a.graph->unsure = true;
     }
     settle_graph(*a.graph);
 }

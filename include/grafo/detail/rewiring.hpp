@@ -18,11 +18,10 @@ public:
     // About to change the node's edges.
     void keep(NodeCore& node) {
         if (node.rewired) return;
-        kept_.reserve_one();
+        kept_.push_back(Kept{&node, node.out, node.in});
         for (const InEdge& edge : node.in) {
             if (edge.forward != nullptr && edge.forward->owned()) edge.forward->saved = true;
         }
-        kept_.push_back(Kept{&node, node.out, node.in});
         node.rewired = true;
     }
     // The nodes became part of the run while it was on.

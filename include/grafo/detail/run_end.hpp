@@ -169,7 +169,7 @@ inline void Run::leave() noexcept {
     for (const GraphPin& pin : report_->pins) pin.graph().runs.erase(this);
     for (std::size_t i = 0; i < report_->pins.size(); ++i) {  // settling may clear the pins
         Graph& graph = report_->pins[i].graph();
-        if (!graph.cuts.empty()) settle_graph(graph);
+        if (!graph.cuts.empty() || graph.unsure) settle_graph(graph);
     }
     left_ = true;
 }

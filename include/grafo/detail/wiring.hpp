@@ -211,7 +211,13 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
     parent.out.reserve_one();
     child.in.reserve_one();
     merge_graphs(parent, child);
-    RunHooks* run = before_change(parent, child);
+    RunHooks* run = nullptr;
+    try {
+        run = before_change(parent, child);
+    } catch (...) {
+        edge_gone(parent, child);  // before it was there
+        throw;
+    }
     Forward* given = forward.release();
     if (given != nullptr && given->owned()) given->child = &child;
     const OutEdge edge(child, seen_by_parent(given));
