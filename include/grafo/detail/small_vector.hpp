@@ -24,8 +24,8 @@ public:
         if (capacity_ > InPlace) ::operator delete(heap_);
     }
 
-    [[nodiscard]] std::uint32_t size() const noexcept { return size_; }
-    [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
+    [[nodiscard, gnu::always_inline]] std::uint32_t size() const noexcept { return size_; }
+    [[nodiscard, gnu::always_inline]] bool empty() const noexcept { return size_ == 0; }
     T& operator[](std::uint32_t i) noexcept { return data()[i]; }
     const T& operator[](std::uint32_t i) const noexcept { return data()[i]; }
     T* begin() noexcept { return data(); }
@@ -60,8 +60,10 @@ public:
     }
 
 private:
-    T* data() noexcept { return capacity_ == InPlace ? inline_ : heap_; }
-    const T* data() const noexcept { return capacity_ == InPlace ? inline_ : heap_; }
+    [[gnu::always_inline]] T* data() noexcept { return capacity_ == InPlace ? inline_ : heap_; }
+    [[gnu::always_inline]] const T* data() const noexcept {
+        return capacity_ == InPlace ? inline_ : heap_;
+    }
 
     void grow(std::uint32_t capacity) {
         T* const grown = static_cast<T*>(::operator new(capacity * sizeof(T)));
