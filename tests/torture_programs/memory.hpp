@@ -7,8 +7,6 @@
 #error "define GRAFO_NO_FRAME_RECYCLING first, so that each frame is an allocation"
 #endif
 
-#include <malloc.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -21,6 +19,16 @@
 #endif
 
 namespace torture {
+
+// Freed memory is filled, so that who uses it sees. AddressSanitizer sees more, and has marked
+// places in it that must not be written.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr bool fills = false;
+#elif defined(__has_feature)
+inline constexpr bool fills = !__has_feature(address_sanitizer);
+#else
+inline constexpr bool fills = true;
+#endif
 
 struct Memory {
     std::int64_t alive = 0;
@@ -60,8 +68,10 @@ inline void* allocate(std::size_t size, std::size_t alignment) {
 inline void deallocate(void* place) noexcept {
     if (place == nullptr) return;
     --memory().alive;
-    std::memset(place, 0xdd, malloc_usable_size(place));
-    asm volatile("" : : "r"(place) : "memory");  // else no such write is left before free()
+    if constexpr (fills) {
+        std::memset(place, 0xdd, static_cast<std::size_t>(size_of(place)));
+        asm volatile("" : : "r"(place) : "memory");  // else no such write is left before free()
+    }
     memory().bytes -= size_of(place);
     std::free(place);
 }
