@@ -11,16 +11,20 @@
 // The errors that speak of a node.
 namespace grafo::detail {
 
+[[nodiscard]] inline const char* text_or_none(const char* text) noexcept {
+    return text != nullptr ? text : "an exception without a text";
+}
+
 // What an exception says, whatever it is.
 [[nodiscard]] inline std::string exception_text(const std::exception_ptr& error) {
     try {
         std::rethrow_exception(error);
     } catch (const std::exception& exception) {
-        return exception.what();
+        return text_or_none(exception.what());
     } catch (const Cancelled&) {
         return "cancelled";
-    } catch (const char* text) {
-        return text;
+    } catch (const char* text) {  // a thrown nullptr is one, too
+        return text_or_none(text);
     } catch (const std::string& text) {
         return text;
     } catch (...) {
