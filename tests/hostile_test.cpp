@@ -66,6 +66,26 @@ struct HoldsNode : std::runtime_error {
 
 // ---- names ------------------------------------------------------------------------------------
 
+TEST_CASE("Any name is kept byte by byte: in the node, the report, errors and their paths") {
+    for (const std::string& name : hostile_names()) {
+        const Node<void> root{name, [] {}};
+        const Node<void> bad{name, [] { throw std::runtime_error("as it should"); }};
+        root.connect(bad);
+        CHECK(root.id() == name);
+        TreeExecutor executor{name, root};
+        executor.description(name);
+        const RunReport report = try_run(executor);
+        CHECK(executor.name() == name);
+        CHECK(report.completed().at(0).id() == name);
+        const NodeError error = executor.errors().at(0);
+        CHECK(error.path() == std::vector<std::string>{name, name});
+        CHECK(error.node().id() == name);
+        CHECK_THAT(std::string(error.what()), ContainsSubstring("as it should"));
+        CHECK(fmt::format("{}", root).find(name) != std::string::npos);
+        CHECK_NOTHROW(fmt::format("{} {} {}", executor, report, error));
+    }
+}
+
 TEST_CASE("Any text names no parameter but its own") {
     const Node parent{"parent", one_later};
     for (const std::string& name : hostile_names()) {

@@ -11,6 +11,11 @@ namespace grafo::detail {
 
 [[nodiscard]] inline std::string in_quotes(std::string_view text) {
     std::string result = "'";
+    for (std::size_t zero = text.find('\0'); zero != text.npos; zero = text.find('\0')) {
+        result += text.substr(0, zero);
+        result += "\\0";  // it would end what a `what()` says
+        text.remove_prefix(zero + 1);
+    }
     result += text;
     result += '\'';
     return result;
