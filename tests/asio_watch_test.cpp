@@ -1,8 +1,6 @@
 #include <coroutine>
 #include <cstddef>
 #include <exception>
-#include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
@@ -11,8 +9,6 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <grafo/asio.hpp>
 #include <grafo/curl.hpp>
@@ -24,6 +20,7 @@
 
 #include "../examples/common/local_server.hpp"
 #include "catch.hpp"
+#include "watch_by_hand.hpp"
 
 // Descriptors that a loop has its io_context watch, as the HTTP client does: each case in a loop
 // that sleeps in a context, and in one that a context drives.
@@ -33,7 +30,8 @@ using grafo::EventLoop;
 using grafo::Http;
 using grafo::HttpResponse;
 using grafo::Task;
-using grafo::Watch;
+using grafo_test::Park;
+using grafo_test::Signal;
 
 namespace {
 
@@ -61,44 +59,6 @@ void run_in(Loop which, asio::io_context& context, Task<> task) {
     REQUIRE(end.has_value());
     if (*end != nullptr) std::rethrow_exception(*end);
 }
-
-// What a parked coroutine is resumed by.
-class Park {
-public:
-    explicit Park(std::coroutine_handle<>& place) : place_(place) {}
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> handle) const { place_ = handle; }
-    void await_resume() const noexcept {}
-
-private:
-    std::coroutine_handle<>& place_;
-};
-
-// A descriptor that can be read once it was set, and until it is cleared.
-class Signal : public grafo::Watcher {
-public:
-    explicit Signal(std::function<void()> f) : fn(std::move(f)) {}
-    Signal(const Signal&) = delete;
-    Signal& operator=(const Signal&) = delete;
-    virtual ~Signal() { close(descriptor); }
-
-    // From any thread, so it checks nothing: Catch2 may be asked by one thread only.
-    void set() const { static_cast<void>(eventfd_write(descriptor, 1)); }
-    void clear() const {
-        eventfd_t value = 0;
-        REQUIRE(eventfd_read(descriptor, &value) == 0);
-    }
-    void readable() noexcept override {
-        ++calls;
-        fn();
-    }
-    void begin() { watch = grafo::detail::watch(EventLoop::current(), descriptor, *this); }
-
-    int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    std::function<void()> fn;
-    int calls = 0;
-    std::unique_ptr<Watch> watch;
-};
 
 Task<HttpResponse> get(Http& http, std::string url) { co_return co_await http.get(url); }
 Task<> get_nothing(Http& http, std::string url) { co_await http.get(url); }

@@ -19,9 +19,7 @@
 #include <grafo/task.hpp>
 
 #include "catch.hpp"
-
-#include <sys/eventfd.h>
-#include <unistd.h>
+#include "watch_by_hand.hpp"
 
 using namespace std::chrono_literals;
 using grafo::EventLoop;
@@ -29,6 +27,8 @@ using grafo::Reactor;
 using grafo::Task;
 using grafo::Watch;
 using grafo::Watcher;
+using grafo_test::Park;
+using grafo_test::Signal;
 
 namespace {
 
@@ -104,44 +104,6 @@ private:
     std::size_t wakes_ = 0;
     bool asleep_ = false;
     bool woken_ = false;
-};
-
-// Hands its handle out and waits for whoever resumes it.
-class Park {
-public:
-    explicit Park(std::coroutine_handle<>& place) : place_(place) {}
-    bool await_ready() const noexcept { return false; }
-    void await_suspend(std::coroutine_handle<> handle) const { place_ = handle; }
-    void await_resume() const noexcept {}
-
-private:
-    std::coroutine_handle<>& place_;
-};
-
-// A descriptor that can be read once it was set, from any thread, and until it is cleared; calls a
-// function then.
-class Signal : public Watcher {
-public:
-    explicit Signal(std::function<void()> f) : fn(std::move(f)) {}
-    Signal(const Signal&) = delete;
-    Signal& operator=(const Signal&) = delete;
-    virtual ~Signal() { close(descriptor); }
-
-    void set() const { REQUIRE(eventfd_write(descriptor, 1) == 0); }
-    void clear() const {
-        eventfd_t value = 0;
-        REQUIRE(eventfd_read(descriptor, &value) == 0);
-    }
-    void readable() noexcept override {
-        ++calls;
-        fn();
-    }
-    void begin() { watch = grafo::detail::watch(EventLoop::current(), descriptor, *this); }
-
-    int descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    std::function<void()> fn;
-    int calls = 0;
-    std::unique_ptr<Watch> watch;
 };
 
 }  // namespace
