@@ -16,8 +16,6 @@
 
 namespace torture {
 
-inline constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
-
 /// `Failure` says what fails: `Told` is what comes out, `what` names it, `arm(first, second)` sets
 /// which two of them will, from now on, and `count()` tells how many there were since.
 template <class Failure>

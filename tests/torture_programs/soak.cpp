@@ -19,8 +19,6 @@ namespace {
 
 using namespace torture;
 
-constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
-
 enum class Fault : unsigned char {
     none,
     exception,
@@ -174,19 +172,10 @@ private:
                     wrong = fmt::format("the graph has grown by {} allocations",
                                         memory().alive - alive);
                 }
-                if (alive >= 0 && getenv("SHOW"))
-                    fmt::print("G {} {} {} {}\n", memory().alive - alive, graph.nodes.size(),
-                               named.name, runs);
                 if (alive < 0) alive = memory().alive;
             }
         }
-        if (wrong.empty()) {
-            if (counts().alive != 0) wrong = fmt::format("{} objects live on", counts().alive);
-            if (counts().mistakes != 0) wrong = "uses after an end";
-            if (wrong.empty() && memory().alive != before) {
-                wrong = fmt::format("{} allocations live on", memory().alive - before);
-            }
-        }
+        if (wrong.empty()) check_nothing_lives(before, wrong);
         return wrong.empty() ? wrong : done + ": " + wrong;
     }
 

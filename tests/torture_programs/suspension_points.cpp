@@ -22,8 +22,6 @@ namespace {
 using namespace torture;
 using grafo::detail::Context;
 
-constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
-
 enum class Action : unsigned char {
     none,
     throw_it,

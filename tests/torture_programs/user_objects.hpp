@@ -21,6 +21,9 @@ inline constexpr bool moves_safely = false;
 inline constexpr bool moves_safely = true;
 #endif
 
+/// The place, or the number, of what does not fail.
+inline constexpr std::uint64_t never = std::numeric_limits<std::uint64_t>::max();
+
 /// What breaks the user's code; no error of the library's own.
 struct Broken {
     explicit Broken(std::uint64_t where) noexcept : place(where) {}
@@ -32,10 +35,10 @@ struct Counts {
     std::int64_t alive = 0;
     std::uint64_t mistakes = 0;   // destroyed twice, or used after the end
     std::uint64_t transfers = 0;  // copies and moves
-    std::uint64_t failing_transfer = std::numeric_limits<std::uint64_t>::max();
-    std::uint64_t failing_transfer_too = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t failing_transfer = never;
+    std::uint64_t failing_transfer_too = never;
     std::uint64_t places = 0;  // reached by here()
-    std::uint64_t breaking_place = std::numeric_limits<std::uint64_t>::max();
+    std::uint64_t breaking_place = never;
     void (*break_it)() = nullptr;
 };
 inline Counts& counts() noexcept {
