@@ -80,6 +80,10 @@ struct InEdge {
     Forward* forward;  // null: order only
     std::uint32_t param;
     std::uint32_t lap;  // of the child, in a loop, that it was made for; 0: made before
+
+    [[nodiscard, gnu::always_inline]] PipeEnd* pipe() const noexcept {
+        return forward != nullptr ? forward->pipe() : nullptr;
+    }
 };
 
 // Eight bytes, so that a node has room for two: the child, or the forward, which knows the child.

@@ -60,7 +60,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
         pipe = pipe || edge.pipe() != nullptr;
     }
     for (const InEdge& edge : node.in) {
-        pipe = pipe || (edge.forward != nullptr && edge.forward->pipe() != nullptr);
+        pipe = pipe || edge.pipe() != nullptr;
     }
     if (pipe || extras.again >= extras.max_runs) {
         const std::string what = "node " + in_quotes(node.id) + " cannot run again in one run: ";

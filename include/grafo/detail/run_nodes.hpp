@@ -96,9 +96,7 @@ inline void Run::count_down(NodeCore& node) noexcept {
 
 // A pipe counts from its producer's start on.
 inline bool Run::stands(const InEdge& edge) noexcept {
-    if (edge.forward != nullptr && edge.forward->pipe() != nullptr && edge.parent->stream()->open) {
-        return true;
-    }
+    if (edge.pipe() != nullptr && edge.parent->stream()->open) return true;
     return is_taken(edge);
 }
 
@@ -335,7 +333,7 @@ inline void Run::set_skip_reason(NodeCore& node, std::string why) {
 // What came out of a pipe names the first cause already.
 inline void Run::find_skip_cause(NodeCore& node) {
     for (const InEdge& edge : node.in) {
-        if (edge.forward == nullptr || edge.forward->pipe() == nullptr) continue;
+        if (edge.pipe() == nullptr) continue;
         if (edge.parent->state != NodeState::skipped) continue;
         std::size_t cause = 0;
         if (skip_of_producer(*edge.parent, cause) == node.extras->skip_reason) {

@@ -91,8 +91,7 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
 
 // Does the edge carry chunks of a node that has begun without it?
 inline bool Run::is_late_pipe(const InEdge& edge) const noexcept {
-    return edge.forward != nullptr && edge.forward->pipe() != nullptr &&
-           edge.parent->stamp == stamp_ && edge.parent->stream()->open;
+    return edge.pipe() != nullptr && edge.parent->stamp == stamp_ && edge.parent->stream()->open;
 }
 
 inline void Run::join(NodeCore& first) {
