@@ -50,18 +50,6 @@ private:
     bool replaced_ = false;
 };
 
-std::string content(const fs::path& file) {
-    const File stream(std::fopen(file.c_str(), "rbe"));
-    if (stream == nullptr) throw_errno("read", file);
-    std::string text;
-    char buffer[65536];
-    while (const std::size_t size = std::fread(buffer, 1, sizeof buffer, stream.get())) {
-        text.append(buffer, size);
-    }
-    if (std::ferror(stream.get()) != 0) throw_errno("read", file);
-    return text;
-}
-
 }  // namespace
 
 Cache::Cache(fs::path file) : file_(std::move(file)) {
@@ -79,7 +67,7 @@ Cache::Cache(fs::path file) : file_(std::move(file)) {
 }
 
 void Cache::read() {
-    const std::string text = content(file_);
+    const std::string text = read_file(file_);
     try {
         const Json json = parse_json(text);
         if (json.at("format") != format) throw std::runtime_error("another format");

@@ -4,44 +4,34 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
-#include <ctime>
-#include <memory>
 #include <string_view>
-#include <system_error>
 #include <utility>
+
+#include "../common/curl_url.hpp"
+#include "../common/retry_after.hpp"
 
 using namespace grafo;
 using namespace std::chrono_literals;
 
 namespace {
 
-struct FreeUrl {
-    void operator()(CURLU* url) const { curl_url_cleanup(url); }
-    void operator()(char* text) const { curl_free(text); }
-};
-
-std::string part(CURLU* url, CURLUPart what) {
-    char* text = nullptr;
-    if (curl_url_get(url, what, &text, CURLU_DEFAULT_PORT) != CURLUE_OK) return {};
-    return std::unique_ptr<char, FreeUrl>(text).get();
-}
-
 std::string origin(CURLU* url) {
-    return part(url, CURLUPART_SCHEME) + "://" + part(url, CURLUPART_HOST) + ":" +
-           part(url, CURLUPART_PORT);
+    const auto text = [url](CURLUPart what) {
+        return part(url, what, CURLU_DEFAULT_PORT).value_or("");
+    };
+    return text(CURLUPART_SCHEME) + "://" + text(CURLUPART_HOST) + ":" + text(CURLUPART_PORT);
 }
 
 // The URL of a link found at `from`. Only on the server of `home`: the token is for nobody else.
 std::string resolve(const std::string& link, const std::string& from, const std::string& home) {
-    const std::unique_ptr<CURLU, FreeUrl> own(curl_url());
-    const std::unique_ptr<CURLU, FreeUrl> other(curl_url());
+    const CurlUrl own(curl_url());
+    const CurlUrl other(curl_url());
     if (curl_url_set(own.get(), CURLUPART_URL, home.c_str(), 0) != CURLUE_OK ||
         curl_url_set(other.get(), CURLUPART_URL, from.c_str(), 0) != CURLUE_OK ||
         curl_url_set(other.get(), CURLUPART_URL, link.c_str(), 0) != CURLUE_OK) {
         throw std::runtime_error(fmt::format("its next page has no valid URL: {}", link));
     }
-    std::string url = part(other.get(), CURLUPART_URL);
+    std::string url = part(other.get(), CURLUPART_URL, CURLU_DEFAULT_PORT).value_or("");
     if (origin(own.get()) != origin(other.get())) {
         throw std::runtime_error(fmt::format("its next page is on another server: {}", url));
     }
@@ -98,20 +88,6 @@ std::optional<std::string> next_page(const HttpResponse& response) {
 bool may_be_kept(const HttpResponse& response) {
     const std::string* const rules = response.header("Cache-Control");
     return rules == nullptr || rules->find("no-store") == std::string::npos;
-}
-
-// Of a Retry-After, a number of seconds or a date; zero without one.
-std::chrono::seconds wished_wait(const HttpResponse& response) {
-    constexpr std::chrono::seconds longest = 10000h;
-    const std::string* const header = response.header("Retry-After");
-    if (header == nullptr) return 0s;
-    unsigned seconds = 0;
-    const char* const end = header->data() + header->size();
-    if (const auto read = std::from_chars(header->data(), end, seconds); read.ptr == end) {
-        return read.ec == std::errc() ? std::chrono::seconds(seconds) : longest;
-    }
-    const std::time_t date = curl_getdate(header->c_str(), nullptr);
-    return std::clamp(std::chrono::seconds(date - std::time(nullptr)), 0s, longest);
 }
 
 ApiError::Lasts lasts(int status) {
@@ -199,7 +175,7 @@ void Client::refuse(const std::string& asked, const std::string& url,
     std::string what = fmt::format("{}: the server answered {}", asked, response.status());
     if (response.status() == 401) what += " (not authorized)";
     ApiError::Lasts how_long = lasts(response.status());
-    const std::chrono::seconds wait = wished_wait(response);
+    const std::chrono::seconds wait = retry_after(response);
     if (how_long == ApiError::for_now && wait > 0s) {
         what += fmt::format(", to be asked again in {} s", wait.count());
         const Clock::time_point until = Clock::now() + wait;

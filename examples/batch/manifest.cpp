@@ -87,16 +87,6 @@ bool parse_line(std::string_view line, Entries& entries) {
     return name && entries.emplace(std::move(*name), std::move(entry)).second;
 }
 
-std::string read_all(std::FILE* stream, const fs::path& file) {
-    std::string text;
-    char buffer[1 << 14];
-    while (const std::size_t size = std::fread(buffer, 1, sizeof buffer, stream)) {
-        text.append(buffer, size);
-    }
-    if (std::ferror(stream) != 0) throw_errno("read", file);
-    return text;
-}
-
 void write(std::FILE* stream, std::string_view text, const fs::path& file) {
     if (std::fwrite(text.data(), 1, text.size(), stream) != text.size()) throw_errno("write", file);
 }

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <string_view>
 #include <system_error>
 
@@ -22,3 +23,9 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 /// Throws `cannot(what, file, last_error())`.
 [[noreturn]] void throw_errno(std::string_view what, const std::filesystem::path& file);
+
+/// What is left of a stream of `file`; throws as `throw_errno("read", file)` does.
+[[nodiscard]] std::string read_all(std::FILE* stream, const std::filesystem::path& file);
+
+/// All of a file; throws in the same way.
+[[nodiscard]] std::string read_file(const std::filesystem::path& file);

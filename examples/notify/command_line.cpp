@@ -1,13 +1,11 @@
 #include "command_line.hpp"
 
-#include <curl/curl.h>
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <initializer_list>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -15,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "../common/curl_url.hpp"
 #include "mail.hpp"
 
 namespace {
@@ -41,10 +40,7 @@ std::string full_url(const std::string& text, std::initializer_list<std::string_
     const std::string whole = text.find("://") == std::string::npos
                                   ? fmt::format("{}://{}", *schemes.begin(), text)
                                   : text;
-    struct Cleanup {
-        void operator()(CURLU* url) const noexcept { curl_url_cleanup(url); }
-    };
-    const std::unique_ptr<CURLU, Cleanup> url(curl_url());
+    const CurlUrl url(curl_url());
     const bool known = std::any_of(schemes.begin(), schemes.end(), [&](std::string_view scheme) {
         return whole.starts_with(std::string(scheme) + "://");
     });

@@ -105,18 +105,6 @@ std::vector<Letter> parse_letters(std::string_view text, const fs::path& file) {
 
 }  // namespace
 
-std::string read_file(const fs::path& file) {
-    const File stream(std::fopen(file.c_str(), "rbe"));
-    if (stream == nullptr) throw_errno("read", file);
-    std::string text;
-    char buffer[1 << 14];
-    while (const std::size_t size = std::fread(buffer, 1, sizeof buffer, stream.get())) {
-        text.append(buffer, size);
-    }
-    if (std::ferror(stream.get()) != 0) throw_errno("read", file);
-    return text;
-}
-
 void append_lines(const fs::path& file, std::string_view lines) {
     for (;;) {
         // a pipe that nobody reads must not block

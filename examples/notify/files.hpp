@@ -7,9 +7,6 @@
 
 #include "json.hpp"
 
-/// All of a file. Throws `std::runtime_error`.
-[[nodiscard]] std::string read_file(const std::filesystem::path& file);
-
 /// Appends `lines`, whole lines of text, and makes the file if there is none. When it returns they
 /// are on the disk; if it throws `DeliveryError` the file is as it was. Several processes may
 /// append to one file. Blocks.

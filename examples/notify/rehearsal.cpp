@@ -5,7 +5,7 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "files.hpp"
+#include "../common/file.hpp"
 #include "json.hpp"
 #include "mail.hpp"
 #include "signature.hpp"

@@ -4,13 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
-#include <ctime>
 #include <optional>
-#include <system_error>
 #include <utility>
 
+#include "../common/retry_after.hpp"
 #include "url.hpp"
 
 using namespace grafo;
@@ -21,18 +19,6 @@ namespace {
 constexpr std::size_t longest_page = std::size_t(16) << 20;
 constexpr std::chrono::seconds longest_rest = 5min;
 
-// A number of seconds, or a date.
-std::chrono::seconds retry_after(const std::string& text) {
-    long long seconds = 0;
-    const char* end = text.data() + text.size();
-    const auto [rest, error] = std::from_chars(text.data(), end, seconds);
-    if (error != std::errc() || rest != end) {
-        const std::time_t date = curl_getdate(text.c_str(), nullptr);
-        seconds = date == -1 ? 0 : static_cast<long long>(date - std::time(nullptr));
-    }
-    return std::chrono::seconds(std::clamp(seconds, 0LL, 1'000'000LL));
-}
-
 void need_service(const HttpResponse& response, Host& host) {
     const int status = response.status();
     if (status != 429 && status < 500) return;
@@ -40,7 +26,7 @@ void need_service(const HttpResponse& response, Host& host) {
     bool again = true;
     if (const std::string* text = response.header("Retry-After")) {
         why += ", Retry-After: " + *text;
-        const std::chrono::seconds rest = retry_after(*text);
+        const std::chrono::seconds rest = retry_after(response);
         again = rest <= longest_rest;
         if (again) host.rest_until = std::max(host.rest_until, EventLoop::current().now() + rest);
     }

@@ -1,28 +1,16 @@
 #include "url.hpp"
 
-#include <curl/curl.h>
-
 #include <algorithm>
-#include <memory>
 #include <new>
+
+#include "../common/curl_url.hpp"
 
 namespace {
 
-struct FreeByCurl {
-    void operator()(CURLU* url) const { curl_url_cleanup(url); }
-    void operator()(char* text) const { curl_free(text); }
-};
-
-std::unique_ptr<CURLU, FreeByCurl> make_url() {
-    std::unique_ptr<CURLU, FreeByCurl> url(curl_url());
+CurlUrl make_url() {
+    CurlUrl url(curl_url());
     if (url == nullptr) throw std::bad_alloc();
     return url;
-}
-
-std::optional<std::string> part(CURLU* url, CURLUPart what, unsigned flags = 0) {
-    char* text = nullptr;
-    if (curl_url_get(url, what, &text, flags) != CURLUE_OK) return {};
-    return std::unique_ptr<char, FreeByCurl>(text).get();
 }
 
 std::optional<std::string> written(CURLU* url) {
