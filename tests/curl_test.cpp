@@ -285,12 +285,12 @@ TEST_CASE("A large body is sent whole and without waiting to be asked for it") {
 }
 
 TEST_CASE("A large body is received whole") {
-    LocalServer server(
-        routes("/", [](const Request&) { return Response(std::string(20'000'000, 'x') + "end"); }));
+    std::string large(20'000'000, 'x');
+    large.append("end");
+    LocalServer server(routes("/", [&](const Request&) { return Response(large); }));
     Http http;
-    const std::string body = fetch(http.get(server.url())).body();
-    CHECK(body.size() == 20'000'003);
-    CHECK(body.ends_with("xend"));
+    // No comparison of 20 MB that prints both when it fails.
+    CHECK((fetch(http.get(server.url())).body() == large));
 }
 
 TEST_CASE("Every method can be used") {
