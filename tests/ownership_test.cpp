@@ -296,6 +296,45 @@ TEST_CASE("What a run cuts off is freed at the latest when it ends") {
     CHECK(Counted::live() == 0);
 }
 
+#ifndef NDEBUG
+TEST_CASE("A graph kept alive only by its own callables and values is reported, with both names") {
+    static std::string said;
+    const auto before = std::exchange(grafo::detail::report_self_hold,
+                                      [](const std::string& message) { said += message; });
+    Counted::reset();
+    NodeRef<int> ref = [] {
+        const Node held = counted_node("held");
+        const Node holder{"holder", [](const Node<int>& other) { return other.output(); },
+                          "other"_a = Node<int>(held)};
+        held.connect(holder);
+        CHECK(said.empty());
+        return holder.ref();
+    }();
+    CHECK(said ==
+          "grafo: a graph is kept alive only by its own callables and leaks: node 'holder' holds a "
+          "handle of node 'held'; let it hold a NodeRef (node.ref()) instead\n");
+    said.clear();
+
+    // Another value takes the place of the one that held it.
+    const Node<int> other = counted_node("other");
+    ref.lock().bind("other"_a = other);
+    CHECK(ref.expired());
+    CHECK(Counted::live() == 1);
+    {
+        const Node holder{"holder", [](const Node<int>& node) { return node.output(); },
+                          "other"_a = other};
+        holder.connect(other);
+        holder.bind("other"_a = Node<int>(counted_node("another")));
+        {
+            const AnyNode copy = other;
+        }
+        CHECK(Counted::live() == 2);
+    }
+    CHECK(said.empty());
+    grafo::detail::report_self_hold = before;
+}
+#endif
+
 TEST_CASE("A wiring mistake in a constructor leaves the parents unconnected and leaks nothing") {
     Counted::reset();
     {

@@ -405,6 +405,10 @@ void bind_argument(NodeCore& node, BoundArg<Name, V> argument) {
             }
         }
     }
+#ifndef NDEBUG
+    // What it was bound to may have held a handle; no report is better than a wrong one.
+    if (node.extras != nullptr) node.extras->captured.clear();
+#endif
     if (node.graph != nullptr) node.graph->planned_by = 0;
     update_driver(node);
 }
