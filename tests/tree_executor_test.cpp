@@ -683,10 +683,13 @@ TEST_CASE("name() and description() are what was given, and a name may be left o
     CHECK(&named.description("Trains.") == &named);
     CHECK(named.description() == "Trains.");
     CHECK_FALSE(TreeExecutor{node}.name().empty());
+    Observer observer;
     const TreeExecutor chained = TreeExecutor{"chained", {node}}
                                      .description("text")
                                      .max_concurrency(1)
                                      .timing(false)
+                                     .shuffle(1)
+                                     .observe(observer)
                                      .on_error(ErrorPolicy::keep_going);
     CHECK(chained.description() == "text");
     CHECK(chained.name() == "chained");

@@ -1,9 +1,12 @@
 #include <grafo/grafo.hpp>
 #include <grafo/watchdog.hpp>
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <cstdio>
 #include <latch>
 #include <memory>
 #include <mutex>
@@ -243,6 +246,26 @@ TEST_CASE("A watchdog's callback may take the name and the time") {
     }
     CHECK(name == "busy");
     CHECK(held >= 1ms);
+}
+
+TEST_CASE("A watchdog without a callback prints a line on stderr") {
+    std::FILE* const file = std::tmpfile();
+    REQUIRE(file != nullptr);
+    const int before = dup(STDERR_FILENO);
+    std::fflush(stderr);
+    REQUIRE(dup2(fileno(file), STDERR_FILENO) == STDERR_FILENO);
+    detail::print_watchdog_report({"load", true, 1999us});
+    detail::print_watchdog_report({task_name, false, 2s});
+    std::fflush(stderr);
+    REQUIRE(dup2(before, STDERR_FILENO) == STDERR_FILENO);
+    close(before);
+    std::rewind(file);
+    std::string said(200, '\0');
+    said.resize(std::fread(said.data(), 1, said.size(), file));
+    std::fclose(file);
+    CHECK(said ==
+          "grafo: node 'load' has held the loop for 1 ms\n"
+          "grafo: a task of the loop has held the loop for 2000 ms\n");
 }
 
 TEST_CASE("A loop has one watchdog at a time") {
