@@ -8,6 +8,7 @@
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/foreign_awaiter.hpp>
 #include <grafo/detail/frame_pool.hpp>
+#include <grafo/detail/misuse.hpp>
 #include <grafo/detail/result.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/task.hpp>
@@ -32,6 +33,7 @@ struct GeneratorPromiseBase : PromiseBase, PooledFrame, AwaitTransform {
     void* yield_target = nullptr;
     void* item = nullptr;
     bool ended = false;  // the end, and its exception, were told
+    bool asked = false;  // for an item that it has not given yet; kept in debug builds
 };
 
 // Suspends at a co_yield until the reader asks for the next item.
@@ -130,8 +132,9 @@ struct AsyncGeneratorPromise<T, void> final : GeneratorPromise<T, void> {
 
 /// A coroutine that yields `T`s one after the other, awaiting in between, and with a second type
 /// returns an `R` at its end: progress on the way, a result at the end.
-/// Owns its frame; does nothing until the first `next()`; may be destroyed at any time. Each
-/// `next()` runs in the context of the coroutine that awaits it. No allocation an item.
+/// Owns its frame; does nothing until the first `next()`; may be destroyed at any time, but not by
+/// its own body. Each `next()` runs in the context of the coroutine that awaits it. No allocation
+/// an item.
 template <class T, class R>
 class [[nodiscard("an AsyncGenerator does nothing until its items are asked for")]] AsyncGenerator {
 public:
@@ -154,15 +157,24 @@ public:
         if (coroutine_) coroutine_.destroy();
     }
 
-    class NextAwaiter {
+    // Another type where misuse is looked for, since that takes both of its functions.
+    template <bool Checked>
+    class AwaiterOfNext {
     public:
-        explicit NextAwaiter(std::coroutine_handle<promise_type> coroutine) noexcept
+        explicit AwaiterOfNext(std::coroutine_handle<promise_type> coroutine) noexcept
             : coroutine_(coroutine) {}
 
         bool await_ready() const noexcept { return !coroutine_ || coroutine_.done(); }
         template <class Promise>
-        bool await_suspend(std::coroutine_handle<Promise> awaiting) const noexcept {
+        bool await_suspend(std::coroutine_handle<Promise> awaiting) const
+            noexcept(detail::OwnPromise<Promise>) {
+            detail::require_loop<Promise>();
             promise_type& promise = coroutine_.promise();
+            if constexpr (Checked) {
+                detail::refuse_misuse(std::exchange(promise.asked, true),
+                                      "next() of an AsyncGenerator was awaited while another "
+                                      "next() of it had not given its item yet");
+            }
             promise.context = &detail::context_of(awaiting);
             promise.target = awaiting.address();
             promise.parent = detail::promise_of(awaiting);
@@ -172,6 +184,7 @@ public:
         std::remove_reference_t<T>* await_resume() const {
             if (!coroutine_) return nullptr;
             promise_type& promise = coroutine_.promise();
+            if constexpr (Checked) promise.asked = false;
             void* item = std::exchange(promise.item, nullptr);
             if (item == nullptr && !std::exchange(promise.ended, true)) {
                 if (std::exception_ptr error = promise.result.error(); error != nullptr) {
@@ -186,9 +199,11 @@ public:
     private:
         std::coroutine_handle<promise_type> coroutine_;
     };
+    using NextAwaiter = AwaiterOfNext<detail::checks_misuse>;
 
     /// `co_await gen.next()` gives a pointer to the next item, valid until the next `next()`, and
-    /// null at the end; rethrows, once, what the body threw.
+    /// null at the end; rethrows, once, what the body threw. One at a time; throws `Error` where no
+    /// loop runs.
     [[nodiscard]] NextAwaiter next() noexcept { return NextAwaiter(coroutine_); }
 
     /// What the body returned, owned by the generator. Throws `Error` before the end, and what the

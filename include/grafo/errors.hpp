@@ -113,6 +113,10 @@ public:
     // Made by the library, inside the handler of the cause.
     NodeError(const std::string& what, detail::Shared<const detail::FailureData> failure)
         : Error(what), failure_(std::move(failure)) {}
+    // No moves: an error is never without its content.
+    NodeError(const NodeError&) noexcept = default;
+    NodeError& operator=(const NodeError&) noexcept = default;
+    ~NodeError() override = default;
 
 private:
     friend struct detail::ErrorAccess;
@@ -144,6 +148,10 @@ public:
     // Made by the library.
     RunError(const std::string& what, detail::Shared<detail::NodeErrors> errors, bool stopped)
         : Error(what), errors_(std::move(errors)), stopped_(stopped) {}
+    // No moves: an error is never without its content.
+    RunError(const RunError&) noexcept = default;
+    RunError& operator=(const RunError&) noexcept = default;
+    ~RunError() override = default;
 
 private:
     detail::Shared<detail::NodeErrors> errors_;

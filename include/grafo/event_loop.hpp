@@ -9,6 +9,8 @@
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/detached.hpp>
 #include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/misuse.hpp>
+#include <grafo/detail/not_null.hpp>
 #include <grafo/detail/owned.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/detail/timer_heap.hpp>
@@ -49,8 +51,12 @@ public:
     EventLoop(VirtualTime, Reactor& reactor) : EventLoop(&reactor, true) {}
     EventLoop(const EventLoop&) = delete;
     EventLoop& operator=(const EventLoop&) = delete;
-    /// Destroys what was spawned and never run, and what was posted and never delivered.
+    /// Destroys what was spawned and never run, and what was posted and never delivered. Not while
+    /// it runs.
     ~EventLoop() {
+        if constexpr (detail::checks_misuse) {
+            detail::refuse_misuse(mailbox_->runs(), "an EventLoop was destroyed while it runs");
+        }
         while (!spawned_.empty()) {
             auto& spawned = static_cast<Spawned&>(spawned_.front());
             spawned.detail::Registered::unlink();
@@ -78,6 +84,7 @@ public:
     /// ends. An exception other than `Cancelled` ends `run` with it. Costs a recycled allocation.
     template <class T>
     void spawn(Task<T> task) {
+        mailbox_->expect_here("EventLoop::spawn was called on another thread than the loop's");
         auto* spawned = new SpawnedTask<T>(*this, checked(std::move(task), "EventLoop::spawn"));
         spawned_.push_back(*spawned);
         make_ready(*spawned);
@@ -89,6 +96,7 @@ public:
     /// exception ends `run` with it.
     template <class F>
     void post(F&& fn) {
+        static_cast<void>(detail::not_null(fn, "EventLoop::post"));
         mailbox_->post(*new Posted<std::decay_t<F>>(*this, std::forward<F>(fn)));
     }
 
@@ -97,9 +105,7 @@ public:
 
     /// The loop that runs on this thread; throws `Error` where there is none.
     [[nodiscard]] static EventLoop& current() {
-        if (LoopCore::current == nullptr) {
-            throw Error("no EventLoop is running on this thread: use grafo::run or EventLoop::run");
-        }
+        if (LoopCore::current == nullptr) detail::throw_no_loop();
         return static_cast<EventLoop&>(*LoopCore::current);
     }
 
@@ -113,9 +119,10 @@ private:
           virtual_(is_virtual) {}
 
     // Makes this the loop that runs on this thread.
-    class Running {
+    template <bool Checked>
+    class RunningLoop {
     public:
-        explicit Running(EventLoop& loop) {
+        explicit RunningLoop(EventLoop& loop) : run_by_(*loop.mailbox_) {
             if (LoopCore::current != nullptr) {
                 throw Error(
                     "a loop was run inside a running loop of this thread: co_await the task "
@@ -124,13 +131,17 @@ private:
             LoopCore::current = &loop;
             detail::Mailbox::set_current(&loop.mailbox_);
         }
-        Running(const Running&) = delete;
-        Running& operator=(const Running&) = delete;
-        ~Running() {
+        RunningLoop(const RunningLoop&) = delete;
+        RunningLoop& operator=(const RunningLoop&) = delete;
+        ~RunningLoop() {
             LoopCore::current = nullptr;
             detail::Mailbox::set_current(nullptr);
         }
+
+    private:
+        detail::RunByThread<Checked> run_by_;
     };
+    using Running = RunningLoop<detail::checks_misuse>;
 
     // Waits for what only the end of the task's own frame left behind: its parameters, a stream
     // among them, say, live until then.

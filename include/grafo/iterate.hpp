@@ -5,7 +5,10 @@
 #include <utility>
 
 #include <grafo/async_generator.hpp>
+#include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/misuse.hpp>
 #include <grafo/detail/owned.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/event_loop.hpp>
 
 namespace grafo {
@@ -29,9 +32,15 @@ public:
         Iterator() noexcept = default;
         explicit Iterator(Iterate& range) : range_(&range) { ++*this; }
 
-        reference operator*() const noexcept { return *item_; }
-        pointer operator->() const noexcept { return item_; }
+        reference operator*() const noexcept { return *operator->(); }
+        pointer operator->() const noexcept {
+            detail::refuse_misuse(item_ == nullptr,
+                                  "an iterator of iterate() was dereferenced at the end");
+            return item_;
+        }
         Iterator& operator++() {
+            detail::refuse_misuse(range_ == nullptr,
+                                  "an iterator of no iterate() was moved to the next item");
             item_ = range_->step();
             return *this;
         }
@@ -46,12 +55,19 @@ public:
     };
 
     explicit Iterate(AsyncGenerator<T, R>&& generator)
-        : own_loop_(new EventLoop), loop_(*own_loop_), generator_(std::move(generator)) {}
+        : own_loop_(new EventLoop),
+          loop_(*own_loop_),
+          mailbox_(detail::LoopAccess::mailbox(loop_)),
+          generator_(std::move(generator)) {}
     Iterate(EventLoop& loop, AsyncGenerator<T, R>&& generator)
-        : loop_(loop), generator_(std::move(generator)) {}
+        : loop_(loop),
+          mailbox_(detail::LoopAccess::mailbox(loop_)),
+          generator_(std::move(generator)) {}
     Iterate(const Iterate&) = delete;
     Iterate& operator=(const Iterate&) = delete;
     ~Iterate() {
+        expect_loop();
+        if (mailbox_->closed()) return;  // nobody is there to wait for what the generator leaves
         detail::LoopAccess::finish(loop_, [this] { generator_ = AsyncGenerator<T, R>(); });
     }
 
@@ -62,10 +78,19 @@ public:
 private:
     using Item = std::remove_reference_t<T>*;
     static Task<Item> next(AsyncGenerator<T, R>& generator) { co_return co_await generator.next(); }
-    Item step() { return detail::LoopAccess::step(loop_, next(generator_)); }
+    Item step() {
+        expect_loop();
+        return detail::LoopAccess::step(loop_, next(generator_));
+    }
+    void expect_loop() const noexcept {
+        if constexpr (detail::checks_misuse) {
+            detail::refuse_misuse(mailbox_->closed(), "an iterate() outlived its loop");
+        }
+    }
 
     detail::Owned<EventLoop> own_loop_;
     EventLoop& loop_;
+    detail::Shared<detail::Mailbox> mailbox_;  // its, to see whether it is there still
     AsyncGenerator<T, R> generator_;
 };
 

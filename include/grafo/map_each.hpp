@@ -12,6 +12,7 @@
 
 #include <grafo/async_generator.hpp>
 #include <grafo/detail/branches.hpp>
+#include <grafo/detail/not_null.hpp>
 #include <grafo/detail/signature.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event_loop.hpp>
@@ -313,6 +314,10 @@ public:
     // Made by map_each.
     explicit MapEach(F fn, std::size_t in_flight)
         : fn_(std::make_shared<F>(std::move(fn))), in_flight_(in_flight) {}
+    // No moves: a callable is never without its function.
+    MapEach(const MapEach&) noexcept = default;
+    MapEach& operator=(const MapEach&) noexcept = default;
+    ~MapEach() = default;
 
     /// Yields what the function gives for each item, as each ends, and returns all of it in the
     /// order of the items.
@@ -342,6 +347,7 @@ private:
 /// call, none an item.
 template <class F>
 [[nodiscard]] MapEach<F> map_each(F fn, std::size_t in_flight) {
+    static_cast<void>(detail::not_null(fn, "map_each"));
     if (in_flight == 0) {
         throw Error("map_each was given 0 items in flight: it would never begin");
     }

@@ -215,10 +215,7 @@ protected:
     explicit NodeMembers(const Handle& other) noexcept : Handle(other) {}
 
     [[nodiscard]] NodeCore& need() const { return need(*this); }
-    [[nodiscard]] static NodeCore& need(const Handle& handle) {
-        if (handle.core() == nullptr) throw Error("an empty AnyNode was used as a node");
-        return *handle.core();
-    }
+    [[nodiscard]] static NodeCore& need(const Handle& handle) { return need_node(handle); }
     [[nodiscard]] Derived self() const { return static_cast<const Derived&>(*this); }
 
 private:

@@ -40,9 +40,9 @@ private:
 
 /// Sees what happens in the runs of the executors it was given to (`executor.observe(observer)`):
 /// every step of every node, with its time. Called on the loop's thread, in the order it happens,
-/// also where nobody reads the run's events. Must outlive those runs, and not change their graphs;
-/// it may stop them. What it throws cancels the run, which then ends in that exception. A run
-/// without an observer does nothing for one.
+/// also where nobody reads the run's events. Must outlive those runs. It may stop them, but not
+/// wire their graphs anew: that throws `SafeExecutionError`. What it throws cancels the run, which
+/// then ends in that exception. A run without an observer does nothing for one.
 class Observer {
 public:
     Observer() = default;

@@ -16,6 +16,7 @@
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/handle.hpp>
 #include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/not_null.hpp>
 #include <grafo/detail/pool_capture.hpp>
 #include <grafo/detail/result.hpp>
 #include <grafo/detail/shared.hpp>
@@ -70,6 +71,7 @@ public:
     /// throw. One allocation.
     template <class F>
     void enqueue(F&& fn) {
+        static_cast<void>(detail::not_null(fn, "ThreadPool::enqueue"));
         auto job = std::make_unique<JobOf<std::decay_t<F>>>(std::forward<F>(fn));
         {
             const std::lock_guard lock(mutex_);
@@ -456,6 +458,7 @@ public:
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> coroutine) {
         static_cast<void>(EventLoop::current());  // throws if there is none
+        if (work_.empty()) throw Error("an offload_detached was awaited that was moved from");
         PoolCall call(*work_);
         const Begin begun = begin(coroutine);
         if (begun != Begin::wait) {
@@ -540,6 +543,7 @@ private:
 template <class Pool, class F>
 Offload<Pool, std::decay_t<F>> offload(Pool& pool, F&& fn) {
     detail::check_offload<F>();
+    static_cast<void>(detail::not_null(fn, "offload"));
     return Offload<Pool, std::decay_t<F>>(pool, std::decay_t<F>(std::forward<F>(fn)));
 }
 
@@ -556,6 +560,7 @@ template <class Pool, class F>
 OffloadDetached<Pool, std::decay_t<F>> offload_detached(Pool& pool, F&& fn) {
     detail::check_offload<F>();
     detail::check_owning<F>();
+    static_cast<void>(detail::not_null(fn, "offload_detached"));
     return OffloadDetached<Pool, std::decay_t<F>>(pool, std::decay_t<F>(std::forward<F>(fn)));
 }
 

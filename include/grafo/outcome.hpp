@@ -6,6 +6,8 @@
 #include <utility>
 #include <variant>
 
+#include <grafo/detail/misuse.hpp>
+
 namespace grafo {
 
 /// How one task of `when_all_settled` ended: with a value, which it holds, or with an exception.
@@ -53,6 +55,7 @@ public:
 
     /// The value, without a check.
     std::add_lvalue_reference_t<T> operator*() & noexcept {
+        expect_value();
         if constexpr (std::is_reference_v<T>) {
             return **std::get_if<0>(&content_);
         } else if constexpr (!std::is_void_v<T>) {
@@ -60,6 +63,7 @@ public:
         }
     }
     std::add_lvalue_reference_t<const T> operator*() const& noexcept {
+        expect_value();
         if constexpr (std::is_reference_v<T>) {
             return **std::get_if<0>(&content_);
         } else if constexpr (!std::is_void_v<T>) {
@@ -67,6 +71,7 @@ public:
         }
     }
     std::add_rvalue_reference_t<T> operator*() && noexcept {
+        expect_value();
         if constexpr (std::is_reference_v<T>) {
             return static_cast<T&&>(**std::get_if<0>(&content_));
         } else if constexpr (!std::is_void_v<T>) {
@@ -90,6 +95,10 @@ private:
         if (const std::exception_ptr* error = std::get_if<1>(&content_); error != nullptr) {
             std::rethrow_exception(*error);
         }
+    }
+
+    void expect_value() const noexcept {
+        detail::refuse_misuse(!has_value(), "the value of an Outcome that is an error was used");
     }
 
     std::variant<Stored, std::exception_ptr> content_;

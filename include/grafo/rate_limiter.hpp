@@ -39,6 +39,7 @@ public:
 
     // Spends one grant if nobody waits and it may be spent now.
     [[nodiscard]] bool take(TimePoint now) {
+        expect_one_thread();
         if (!queue_.empty() || next(now) > now) return false;
         make_room();
         spend(now);

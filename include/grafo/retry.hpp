@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <grafo/detail/not_null.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/detail/signature.hpp>
 #include <grafo/errors.hpp>
@@ -29,11 +30,8 @@ class TypedRetryPredicate final : public RetryPredicate {
 
 public:
     template <class G>
-    explicit TypedRetryPredicate(G&& fn) : fn_(std::forward<G>(fn)) {
-        if constexpr (std::is_pointer_v<F> || std::is_member_function_pointer_v<F>) {
-            if (fn_ == nullptr) throw Error("RetryPolicy::when was given a null pointer");
-        }
-    }
+    explicit TypedRetryPredicate(G&& fn)
+        : fn_(not_null(std::forward<G>(fn), "RetryPolicy::when")) {}
 
     bool wants(const std::exception_ptr& error) override {
         if constexpr (std::is_same_v<Asked, std::exception_ptr>) {

@@ -68,6 +68,10 @@ class RunReport {
 public:
     /// An empty report, of no run: `ok()`.
     RunReport() : data_(new detail::ReportData) {}
+    // No moves: a report is never without its content.
+    RunReport(const RunReport&) noexcept = default;
+    RunReport& operator=(const RunReport&) noexcept = default;
+    ~RunReport() = default;
 
     /// True if no node failed and the run was not stopped.
     [[nodiscard]] bool ok() const noexcept {

@@ -32,12 +32,14 @@ public:
     [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
 
     [[nodiscard]] bool take(std::size_t weight) noexcept {
+        expect_one_thread();
         if (!queue_.empty()) advance();  // those whose loop is gone do not count
         if (!queue_.empty() || weight > available_) return false;
         available_ -= weight;
         return true;
     }
     void give_back(std::size_t weight) noexcept {
+        expect_one_thread();
         available_ += weight;
         advance();
     }

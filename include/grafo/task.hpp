@@ -89,7 +89,9 @@ public:
             return false;
         }
         template <class Promise>
-        bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept {
+        bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept(
+            detail::OwnPromise<Promise>) {
+            detail::require_loop<Promise>();
             promise_type& task = promise();
             task.context = &detail::context_of(awaiting);
             task.target = awaiting.address();
@@ -105,7 +107,8 @@ public:
         }
     };
 
-    /// Starts the task; the awaiting coroutine owns it from then on.
+    /// Starts the task; the awaiting coroutine owns it from then on. Throws `Error` where no loop
+    /// runs.
     Awaiter operator co_await() && noexcept { return Awaiter(std::move(*this)); }
     /// A task is awaited once: `co_await std::move(task)`.
     Awaiter operator co_await() & = delete;

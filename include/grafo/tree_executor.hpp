@@ -43,6 +43,7 @@ public:
     TreeExecutor(std::string_view name, NodeList nodes)
         : state_(new detail::ExecutorState(std::string(name), std::move(nodes),
                                            detail::run_coroutines<Tag>)) {}
+    /// The other one's members throw `Error` from then on.
     TreeExecutor(TreeExecutor&&) noexcept = default;
     TreeExecutor& operator=(TreeExecutor&&) noexcept = default;
     ~TreeExecutor() = default;
@@ -51,89 +52,97 @@ public:
     /// if a node failed or the run was stopped; `Cancelled` if the awaiting task was cancelled; and
     /// before any node has started `MissingArgumentError`, `CycleError` or `SafeExecutionError`.
     [[nodiscard]] Task<RunReport> run() const {
-        return state_->coroutines.execute(state_, state_->open_run(), true);
+        return state().coroutines.execute(state_, state_->open_run(), true);
     }
     /// The same, but failed nodes and a stop are told in the report only.
     [[nodiscard]] Task<RunReport> try_run() const {
-        return state_->coroutines.execute(state_, state_->open_run(), false);
+        return state().coroutines.execute(state_, state_->open_run(), false);
     }
     /// The same run as a stream of what happens in it. A node that yields waits until its chunk was
     /// taken: until the next `next()`. A failed or stopped run ends in `RunError`, after the last
     /// event. Dropping the stream drops the run.
     [[nodiscard]] AsyncGenerator<Event> yielding() const {
-        return state_->coroutines.stream(state_, state_->open_run());
+        return state().coroutines.stream(state_, state_->open_run());
     }
     /// Stops the runs of this executor gracefully, from any thread: starts nothing more and cancels
     /// what runs; a run that was not awaited yet will start nothing. Once more: cancels again.
-    void stop() const { state_->stop(); }
+    void stop() const { state().stop(); }
 
     /// What a run does when a node fails; `fail_fast` unless set.
-    TreeExecutor& on_error(ErrorPolicy policy) & noexcept {
-        state_->options.policy = policy;
+    TreeExecutor& on_error(ErrorPolicy policy) & {
+        state().options.policy = policy;
         return *this;
     }
-    TreeExecutor&& on_error(ErrorPolicy policy) && noexcept { return std::move(on_error(policy)); }
+    TreeExecutor&& on_error(ErrorPolicy policy) && { return std::move(on_error(policy)); }
     /// At most so many nodes run at once. Throws `Error` for 0.
     TreeExecutor& max_concurrency(std::size_t nodes) & {
         if (nodes == 0) {
             throw Error("executor " + detail::in_quotes(name()) +
                         " cannot run with max_concurrency(0): no node could ever start");
         }
-        state_->options.max_concurrency = nodes;
+        state().options.max_concurrency = nodes;
         return *this;
     }
     TreeExecutor&& max_concurrency(std::size_t nodes) && {
         return std::move(max_concurrency(nodes));
     }
     /// Whether the nodes' run times are taken; a clock read a node. On unless set.
-    TreeExecutor& timing(bool on) & noexcept {
-        state_->options.timing = on;
+    TreeExecutor& timing(bool on) & {
+        state().options.timing = on;
         return *this;
     }
-    TreeExecutor&& timing(bool on) && noexcept { return std::move(timing(on)); }
+    TreeExecutor&& timing(bool on) && { return std::move(timing(on)); }
     /// Tells the observer, beside those given before, of every step of every node. It must outlive
     /// the runs that begin from now on. A virtual call a step.
     TreeExecutor& observe(Observer& observer) & {
-        state_->options.observers.push_back(&observer);
+        state().options.observers.push_back(&observer);
         return *this;
     }
     TreeExecutor&& observe(Observer& observer) && { return std::move(observe(observer)); }
     /// For tests: the nodes that are ready start in an order drawn from the seed, the same for the
     /// same seed, instead of the order in which they became ready. Priorities still hold.
-    TreeExecutor& shuffle(std::uint64_t seed) & noexcept {
-        state_->options.shuffled = true;
-        state_->options.seed = seed;
+    TreeExecutor& shuffle(std::uint64_t seed) & {
+        state().options.shuffled = true;
+        state().options.seed = seed;
         return *this;
     }
-    TreeExecutor&& shuffle(std::uint64_t seed) && noexcept { return std::move(shuffle(seed)); }
+    TreeExecutor&& shuffle(std::uint64_t seed) && { return std::move(shuffle(seed)); }
     /// A text shown beside the name.
     TreeExecutor& description(std::string text) & {
-        state_->description = std::move(text);
+        state().description = std::move(text);
         return *this;
     }
     TreeExecutor&& description(std::string text) && {
         return std::move(description(std::move(text)));
     }
 
-    [[nodiscard]] const std::string& name() const noexcept { return state_->options.name; }
-    [[nodiscard]] const std::string& description() const noexcept { return state_->description; }
+    [[nodiscard]] const std::string& name() const { return state().options.name; }
+    [[nodiscard]] const std::string& description() const { return state().description; }
     /// The nodes that the executor was given.
-    [[nodiscard]] std::vector<AnyNode> roots() const { return state_->roots(); }
+    [[nodiscard]] std::vector<AnyNode> roots() const { return state().roots(); }
     /// Of all nodes of a run those without children, in the order they are found. Linear.
-    [[nodiscard]] std::vector<AnyNode> leaves() const { return state_->leaves(); }
+    [[nodiscard]] std::vector<AnyNode> leaves() const { return state().leaves(); }
     /// The failures of the last run, or so far of the one that is on.
-    [[nodiscard]] std::vector<NodeError> errors() const { return state_->report->errors->list; }
+    [[nodiscard]] std::vector<NodeError> errors() const { return state().report->errors->list; }
     /// What became of the last run; empty before the first has begun.
-    [[nodiscard]] RunReport report() const { return RunReport(state_->report); }
+    [[nodiscard]] RunReport report() const { return RunReport(state().report); }
 
     /// Calls `visit(parent, child)` for each edge of a run, parents in the order they are found.
     template <class Visit>
     void for_each_edge(Visit&& visit) const {
-        detail::ExecutorState::for_each_edge(state_->members(), std::forward<Visit>(visit));
+        detail::ExecutorState::for_each_edge(state().members(), std::forward<Visit>(visit));
     }
 
 private:
     friend struct detail::ExecutorAccess;
+
+    [[nodiscard]] detail::ExecutorState& state() const {
+        if (state_ == nullptr) throw_moved_from();
+        return *state_;
+    }
+    [[noreturn]] static void throw_moved_from() {
+        throw Error("a TreeExecutor was used that was moved from");
+    }
 
     detail::Shared<detail::ExecutorState> state_;
 };

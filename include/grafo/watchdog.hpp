@@ -16,6 +16,10 @@
 #include <utility>
 
 #include <grafo/detail/context.hpp>
+#include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/misuse.hpp>
+#include <grafo/detail/not_null.hpp>
+#include <grafo/detail/shared.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event_loop.hpp>
 #include <grafo/sleep.hpp>
@@ -212,7 +216,9 @@ public:
     /// Throws the same.
     template <class Rep, class Period, class F>
     Watchdog(EventLoop& loop, const std::chrono::duration<Rep, Period>& limit, F&& callback)
-        : core_(detail::LoopAccess::core(loop)), sampler_(board_, detail::to_nanoseconds(limit)) {
+        : core_(detail::LoopAccess::core(loop)),
+          mailbox_(detail::LoopAccess::mailbox(loop)),
+          sampler_(board_, detail::to_nanoseconds(limit)) {
         using Callback = std::decay_t<F>;
         constexpr bool accepted =
             std::is_invocable_v<Callback&, const WatchdogReport&> ||
@@ -221,6 +227,7 @@ public:
                       "grafo: a watchdog's callback takes a const WatchdogReport&, or a "
                       "std::string_view and a std::chrono::nanoseconds");
         if constexpr (accepted) {
+            static_cast<void>(detail::not_null(callback, "a Watchdog"));
             callback_ =
                 std::make_unique<detail::WatchdogCallbackOf<Callback>>(std::forward<F>(callback));
         }
@@ -230,7 +237,10 @@ public:
     Watchdog& operator=(const Watchdog&) = delete;
     /// Waits for the callback if it is at work.
     ~Watchdog() {
-        core_.monitor = nullptr;
+        if constexpr (detail::checks_misuse) {
+            detail::refuse_misuse(mailbox_->closed(), "a Watchdog outlived its loop");
+        }
+        if (!mailbox_->closed()) core_.monitor = nullptr;
         {
             const std::lock_guard lock(mutex_);
             ending_ = true;
@@ -241,6 +251,7 @@ public:
 
 private:
     void start(std::chrono::nanoseconds limit) {
+        mailbox_->expect_here("a Watchdog was made on another thread than its loop's");
         if (core_.monitor != nullptr) throw Error("the loop has a watchdog already");
         const std::chrono::nanoseconds period =
             std::max<std::chrono::nanoseconds>(limit / 4, std::chrono::milliseconds(1));
@@ -261,6 +272,7 @@ private:
     }
 
     detail::LoopCore& core_;
+    detail::Shared<detail::Mailbox> mailbox_;  // of the loop, to see whether that is there still
     detail::HoldBoard board_;
     detail::HoldSampler sampler_;  // the watchdog's thread only
     std::unique_ptr<detail::WatchdogCallback> callback_;

@@ -8,6 +8,7 @@
 
 #include <grafo/detail/build.hpp>
 #include <grafo/detail/node_impl.hpp>
+#include <grafo/detail/not_null.hpp>
 #include <grafo/detail/typed_wiring.hpp>
 
 namespace grafo::detail {
@@ -25,8 +26,7 @@ void give_edge(NodeCore& child, std::uint32_t param, N&& from) {
     } else {
         using T = typename HandleTraits<Given>::Output;
         using C = typename HandleTraits<Given>::Chunk;
-        if (from.core() == nullptr) throw Error("an empty AnyNode was used as a node");
-        NodeCore& parent = *from.core();
+        NodeCore& parent = need_node(from);
         constexpr WholeFit fit = whole_fit<T, C, S>();
         static_assert(fit != WholeFit::nothing, "grafo: the node gives nothing to forward (void)");
         static_assert(fit != WholeFit::no_chunks,
@@ -47,11 +47,12 @@ void give_edge(NodeCore& child, std::uint32_t param, N&& from) {
 template <class S, class N, class F>
 void give_mapped(NodeCore& child, std::uint32_t param, Mapped<N, F>&& from) {
     using From = HandleTraits<N>;
+    NodeCore& parent = need_node(from.node);
     Forward* forward =
         make_mapped<typename From::Output, typename From::Chunk, typename S::Element>(
             std::move(from.f));
     if (forward == nullptr) return;
-    connect_nodes(*from.node.core(), child, ForwardOwner(forward), param);
+    connect_nodes(parent, child, ForwardOwner(forward), param);
 }
 
 template <class Slot, FixedString Name, class V>
@@ -73,8 +74,7 @@ template <class Slot, FixedString Name>
 void give(Slot& slot, NodeCore& node, std::uint32_t param, FilledArgs<Name, NodeList>& argument) {
     if (argument.nodes.size() == 0) slot.bind_empty();
     for (const Handle& handle : argument.nodes) {
-        if (handle.core() == nullptr) throw Error("an empty AnyNode was used as a node");
-        NodeCore& parent = *handle.core();
+        NodeCore& parent = need_node(handle);
         connect_nodes(parent, node, ForwardOwner(need_erased_forward(parent, node, param)), param);
     }
 }
@@ -122,7 +122,8 @@ public:
 template <class B, class F, class... A>
 Handle construct_node(std::string id, F&& callable, A&&... arguments) {
     const CaptureScope capture_scope;
-    auto* core = new NodeImpl<typename B::Kind>(std::in_place, std::forward<F>(callable));
+    auto* core = new NodeImpl<typename B::Kind>(std::in_place,
+                                                not_null(std::forward<F>(callable), "a node"));
     const Handle handle(core);
     core->id = std::move(id);
     try {

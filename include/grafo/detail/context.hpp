@@ -162,6 +162,10 @@ struct LoopCore {
     static inline constinit thread_local LoopCore* current = nullptr;
 };
 
+[[noreturn]] inline void throw_no_loop() {
+    throw Error("no EventLoop is running on this thread: use grafo::run or EventLoop::run");
+}
+
 // A coroutine frame and its owner.
 class OwnedFrame {
 public:
@@ -198,9 +202,21 @@ struct PromiseBase {
     OwnedFrame* owner = nullptr;    // in that coroutine's frame; null for a generator
 };
 
+// A coroutine of this library's, which only a loop resumes.
+template <class Promise>
+concept OwnPromise = requires(Promise& promise) { static_cast<PromiseBase&>(promise); };
+
+// For the await_suspend of what needs a loop: a coroutine of another library may have none.
+template <class Promise>
+void require_loop() noexcept(OwnPromise<Promise>) {
+    if constexpr (!OwnPromise<Promise>) {
+        if (LoopCore::current == nullptr) throw_no_loop();
+    }
+}
+
 template <class Promise>
 [[nodiscard]] PromiseBase* promise_of(std::coroutine_handle<Promise> coroutine) noexcept {
-    if constexpr (requires { static_cast<PromiseBase&>(coroutine.promise()); }) {
+    if constexpr (OwnPromise<Promise>) {
         return &coroutine.promise();
     } else {
         return nullptr;
@@ -215,7 +231,7 @@ public:
 
 template <class Promise>
 [[nodiscard]] Context& context_of(std::coroutine_handle<Promise> coroutine) noexcept {
-    if constexpr (requires { static_cast<PromiseBase&>(coroutine.promise()); }) {
+    if constexpr (OwnPromise<Promise>) {
         return *coroutine.promise().context;
     } else {
         static thread_local ForeignContext foreign;

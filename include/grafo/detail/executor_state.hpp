@@ -230,7 +230,8 @@ private:
 
 struct ExecutorAccess {
     template <class Executor>
-    [[nodiscard]] static const Shared<ExecutorState>& state(const Executor& executor) noexcept {
+    [[nodiscard]] static const Shared<ExecutorState>& state(const Executor& executor) {
+        static_cast<void>(executor.state());  // throws if it was moved from
         return executor.state_;
     }
 };

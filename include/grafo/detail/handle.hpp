@@ -6,6 +6,7 @@
 
 #include <grafo/detail/graph.hpp>
 #include <grafo/detail/self_hold.hpp>
+#include <grafo/errors.hpp>
 
 namespace grafo::detail {
 
@@ -63,6 +64,16 @@ private:
 
     NodeCore* core_ = nullptr;
 };
+
+[[noreturn]] inline void throw_empty_handle() {
+    throw Error("an empty AnyNode was used as a node");
+}
+
+// Its node; throws `Error` if it has none.
+[[nodiscard]] inline NodeCore& need_node(const Handle& handle) {
+    if (handle.core() == nullptr) throw_empty_handle();
+    return *handle.core();
+}
 
 template <class T>
 concept NodeHandle = std::derived_from<std::remove_cvref_t<T>, Handle>;

@@ -29,7 +29,7 @@ public:
 
     // One round. May be called inside a loop of another's that runs on this thread.
     [[nodiscard]] Next turn() {
-        const Entered entered(loop_);
+        const CurrentLoop<> entered(loop_, loop_.mailbox_);
         loop_.mailbox_->wake_up();
         loop_.turn();
         Next next;
@@ -45,7 +45,7 @@ public:
     // library still holds then, and will never give back, is leaked.
     template <class CutOff>
     void drop(CutOff&& cut_off) {
-        const Entered entered(loop_);
+        const CurrentLoop<> entered(loop_, loop_.mailbox_);
         loop_.mailbox_->set_reactor(loop_.own_reactor_);
         loop_.mailbox_->wake_up();
         loop_.spawned_.for_each([](Registered& registered) { spawned(registered).freeze(); });
@@ -68,26 +68,6 @@ public:
     }
 
 private:
-    // The loop that is current on this thread while it is in here.
-    class Entered {
-    public:
-        explicit Entered(EventLoop& loop) noexcept : loop_(LoopCore::current) {
-            if (loop_ != nullptr) mailbox_ = &Mailbox::current();
-            LoopCore::current = &loop;
-            Mailbox::set_current(&loop.mailbox_);
-        }
-        Entered(const Entered&) = delete;
-        Entered& operator=(const Entered&) = delete;
-        ~Entered() {
-            LoopCore::current = loop_;
-            Mailbox::set_current(mailbox_);
-        }
-
-    private:
-        LoopCore* loop_;
-        const Shared<Mailbox>* mailbox_ = nullptr;
-    };
-
     static EventLoop::Spawned& spawned(Registered& registered) noexcept {
         return static_cast<EventLoop::Spawned&>(registered);
     }

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include <grafo/detail/condition_reactor.hpp>
+#include <grafo/detail/context.hpp>
+#include <grafo/detail/misuse.hpp>
 #include <grafo/detail/shared.hpp>
 
 namespace grafo::detail {
@@ -31,6 +33,21 @@ public:
     // The mailbox of the loop that runs on this thread.
     static const Shared<Mailbox>& current() noexcept { return *current_; }
     static void set_current(const Shared<Mailbox>* mailbox) noexcept { current_ = mailbox; }
+
+    // Is its loop run by another thread now? Known in debug builds.
+    [[nodiscard]] bool runs_elsewhere() const noexcept {
+        const void* thread = run_by_.load(std::memory_order_relaxed);
+        return thread != nullptr && thread != this_thread();
+    }
+    [[nodiscard]] bool runs() const noexcept {
+        return run_by_.load(std::memory_order_relaxed) != nullptr;
+    }
+    // `what` says what only that loop's thread may do.
+    void expect_here(const char* what) const noexcept {
+        if constexpr (checks_misuse) refuse_misuse(runs_elsewhere(), what);
+    }
+    // Its loop has ended. On that loop's thread.
+    [[nodiscard]] bool closed() const noexcept { return reactor_ == nullptr; }
 
     // Any thread.
     void post(Mail& mail) noexcept {
@@ -103,14 +120,64 @@ private:
         return mail;
     }
 
+    template <bool Checked>
+    friend class RunByThread;
+    static const void* this_thread() noexcept { return &current_; }
+
     Mutex mutex_;
     Reactor* reactor_;
+    std::atomic<const void*> run_by_{nullptr};  // a thread, by something that only it has
     Mail* first_ = nullptr;
     Mail** last_ = &first_;
     std::atomic<bool> filled_{false};
     bool sleeping_ = false;
 
     static inline constinit thread_local const Shared<Mailbox>* current_ = nullptr;
+};
+
+// While it lives, this thread runs the loop of that mailbox.
+template <bool Checked>
+class RunByThread {
+public:
+    explicit RunByThread(Mailbox& mailbox) noexcept : mailbox_(mailbox) {
+        if constexpr (Checked) {
+            before_ = mailbox_.run_by_.exchange(Mailbox::this_thread(), std::memory_order_relaxed);
+            refuse_misuse(before_ != nullptr && before_ != Mailbox::this_thread(),
+                          "an EventLoop was run while another thread runs it");
+        }
+    }
+    RunByThread(const RunByThread&) = delete;
+    RunByThread& operator=(const RunByThread&) = delete;
+    ~RunByThread() {
+        if constexpr (Checked) mailbox_.run_by_.store(before_, std::memory_order_relaxed);
+    }
+
+private:
+    Mailbox& mailbox_;
+    const void* before_ = nullptr;
+};
+
+// The loop that is current on this thread while it lives, also inside another one.
+template <bool Checked = checks_misuse>
+class CurrentLoop {
+public:
+    CurrentLoop(LoopCore& loop, const Shared<Mailbox>& mailbox) noexcept
+        : run_by_(*mailbox), loop_(LoopCore::current) {
+        if (loop_ != nullptr) mailbox_ = &Mailbox::current();
+        LoopCore::current = &loop;
+        Mailbox::set_current(&mailbox);
+    }
+    CurrentLoop(const CurrentLoop&) = delete;
+    CurrentLoop& operator=(const CurrentLoop&) = delete;
+    ~CurrentLoop() {
+        LoopCore::current = loop_;
+        Mailbox::set_current(mailbox_);
+    }
+
+private:
+    RunByThread<Checked> run_by_;
+    LoopCore* loop_;
+    const Shared<Mailbox>* mailbox_ = nullptr;
 };
 
 }  // namespace grafo::detail

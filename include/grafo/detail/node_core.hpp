@@ -185,6 +185,8 @@ public:
     RunHooks& operator=(const RunHooks&) = delete;
 
     [[nodiscard]] virtual bool has(const NodeCore& node) const noexcept = 0;
+    // Debug builds end the program here if another thread runs it.
+    virtual void expect_own_thread() const noexcept = 0;
     [[nodiscard]] virtual NodeState state_of(const NodeCore& node) const noexcept = 0;
     // The child has settled, or will run once more: what the running parent forwards replaces an
     // argument of the lap before, that of `edge` (null: a bound one).

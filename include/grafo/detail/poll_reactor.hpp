@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -124,6 +125,10 @@ private:
 // cannot, sleeps in a PollReactor from then on; throws `Error` if it is the user's that cannot.
 [[nodiscard]] inline std::unique_ptr<Watch> watch(EventLoop& loop, int descriptor,
                                                   Watcher& watcher) {
+    if (descriptor < 0) {
+        throw Error("a loop cannot watch the descriptor " + std::to_string(descriptor) +
+                    ": descriptors are 0 or more");
+    }
     if (LoopAccess::sleeps_in_own(loop)) {
         LoopAccess::sleep_in(loop, std::make_unique<PollReactor>());
     }

@@ -189,10 +189,16 @@ public:
     // ---- for the wiring -----------------------------------------------------------------------
 
     [[nodiscard]] inline bool has(const NodeCore& node) const noexcept override;
+    void expect_own_thread() const noexcept override {
+        LoopAccess::mailbox(loop_)->expect_here(
+            "a node was changed on another thread than that of the run that it is in");
+    }
     [[nodiscard]] inline bool replaces(const NodeCore& parent, const NodeCore& child,
                                        const InEdge* edge) const noexcept override;
     [[nodiscard]] inline NodeState state_of(const NodeCore& node) const noexcept override;
     void before_change(NodeCore& node) override {
+        expect_own_thread();
+        if (observing_) refuse_observer(node);
         rewired_ = true;
         rewiring_.keep(node);
     }
@@ -206,6 +212,12 @@ public:
 
 private:
     ~Run() = default;
+
+    [[noreturn]] static void refuse_observer(const NodeCore& node) {
+        throw SafeExecutionError("node " + in_quotes(node.id) +
+                                 " was to be wired anew by an observer of its run, which may "
+                                 "look on only");
+    }
 
     static std::uint32_t next_stamp() noexcept {
         static std::atomic<std::uint32_t> last{0};
@@ -432,6 +444,7 @@ private:
     // What they throw comes out where the run can deal with it.
     template <class Call>
     void for_each_observer(Call&& call) noexcept {
+        const bool inside = std::exchange(observing_, true);
         for (Observer* observer : options_.observers) {
             try {
                 call(*observer);
@@ -441,6 +454,7 @@ private:
                 schedule();
             }
         }
+        observing_ = inside;
     }
 
     void tell(EventKind kind, NodeCore& node) { events_.push(EventRecord(kind, node)); }
@@ -552,6 +566,7 @@ private:
     FlatList<Loop> loops_;           // edges that closed one
     FlatList<NodeCore*> streaming_;  // producers whose chunks go through pipes
     std::exception_ptr observer_error_;
+    bool observing_ = false;  // an observer is being told something
     EventLoop::TimePoint started_{};
     EventLoop::TimePoint boundary_{};
     Shared<ReportData> report_ = make_shared_object<ReportData>();

@@ -5,6 +5,7 @@
 
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/not_null.hpp>
 #include <grafo/detail/owned.hpp>
 #include <grafo/detail/pipe.hpp>
 #include <grafo/detail/signature.hpp>
@@ -69,7 +70,8 @@ public:
     void bind(V&& value) {
         using D = std::decay_t<V>;
         if constexpr (is_deferred<D, Value>) {
-            deferred_.reset(new DeferredCall<Value, D>(std::in_place, std::forward<V>(value)));
+            deferred_.reset(new DeferredCall<Value, D>(
+                std::in_place, not_null(std::forward<V>(value), "a deferred argument")));
             value_.reset();
         } else {
             set(std::forward<V>(value));

@@ -12,6 +12,7 @@
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/inspect.hpp>
+#include <grafo/detail/not_null.hpp>
 #include <grafo/detail/owned.hpp>
 #include <grafo/detail/wiring.hpp>
 
@@ -164,9 +165,9 @@ template <class T, class C, class Element, class F>
                           "grafo: what the transform gives does not convert to the parameter's "
                           "type");
             if constexpr (converts && pipe) {
-                return new Pipe<C, Element, F>(std::move(f));
+                return new Pipe<C, Element, F>(not_null(std::move(f), "an edge"));
             } else if constexpr (converts) {
-                return new Transform<T, F, Element>(std::move(f));
+                return new Transform<T, F, Element>(not_null(std::move(f), "an edge"));
             }
         }
     }
@@ -190,7 +191,7 @@ template <class T, class P>
         constexpr bool answers = std::is_constructible_v<bool, awaited_t<Result>>;
         static_assert(answers, "grafo: the predicate of when gives a bool, or an awaitable of one");
         if constexpr (answers) {
-            return Guard(new EdgePredicateOf<T, P>(std::move(when.predicate)));
+            return Guard(new EdgePredicateOf<T, P>(not_null(std::move(when.predicate), "when")));
         }
     }
     return nullptr;
@@ -246,7 +247,7 @@ struct TypedWiring {
                     throw_type_error(parent, type_id<Made>(), child, param);
                 }
                 link(parent, child, param, std::move(guard),
-                     new Transform<T, F, Made>(std::move(transform.value)));
+                     new Transform<T, F, Made>(not_null(std::move(transform.value), "an edge")));
             }
         }
     }
@@ -417,10 +418,7 @@ inline void redirect_node(NodeCore& node, const NodeList& children) {
     FlatList<NodeCore*> removed;
     FlatList<NodeCore*> added;
     const std::uint32_t listed = Graph::next_mark();
-    for (const Handle& child : children) {
-        if (child.core() == nullptr) throw Error("an empty AnyNode was used as a node");
-        child.core()->mark = listed;
-    }
+    for (const Handle& child : children) need_node(child).mark = listed;
     for (const OutEdge& edge : node.out) {
         if (edge.child().mark != listed) removed.push_back(&edge.child());
     }
@@ -458,7 +456,7 @@ public:
     static constexpr bool accepted = takes_node || std::is_invocable_v<F&>;
 
     template <class G>
-    explicit NodeCallback(G&& f) : f_(std::forward<G>(f)) {}
+    explicit NodeCallback(G&& f) : f_(not_null(std::forward<G>(f), "a callback of a node")) {}
 
     Task<> call(NodeCore& node) override {
         if constexpr (accepted) {

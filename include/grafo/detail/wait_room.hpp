@@ -6,6 +6,7 @@
 
 #include <grafo/detail/context.hpp>
 #include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/misuse.hpp>
 #include <grafo/detail/owned.hpp>
 #include <grafo/detail/shared.hpp>
 
@@ -23,11 +24,23 @@ public:
     // Unique and increasing; whoever needs several limits takes them in this order.
     [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
 
-    virtual ~WaitRoom() = default;
+    virtual ~WaitRoom() {
+        if constexpr (checks_misuse) set_user(nullptr);
+    }
     // Lets those in whose turn it is.
     virtual void advance() noexcept = 0;
 
 protected:
+    // What uses it may do so on one thread only.
+    void expect_one_thread() noexcept {
+        if constexpr (checks_misuse) {
+            if (user_ != nullptr) {
+                user_->expect_here("a Semaphore or a RateLimiter is used by two threads");
+            }
+            if (LoopCore::current != nullptr) set_user(Mailbox::current().get());
+        }
+    }
+
     // Is it the loop of this mailbox that is running?
     [[nodiscard]] static bool running(const Shared<Mailbox>& home) noexcept {
         return LoopCore::current != nullptr && Mailbox::current() == home;
@@ -66,7 +79,17 @@ private:
         return last.fetch_add(1, std::memory_order_relaxed) + 1;
     }
 
+    void set_user(Mailbox* mailbox) noexcept {
+        if (mailbox == user_) return;
+        if (mailbox != nullptr) mailbox->hold();
+        if (user_ != nullptr && user_->let_go()) delete user_;
+        user_ = mailbox;
+    }
+
     std::uint64_t id_;
+    // Of the loop that used it last, and held. Noted in debug builds; no Shared, since the others
+    // would have to look for it at the end.
+    Mailbox* user_ = nullptr;
     Letter* letter_ = nullptr;  // the last one on its way
 };
 

@@ -4,6 +4,7 @@
 
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/misuse.hpp>
 #include <grafo/errors.hpp>
 
 // Edges between nodes, whatever their types; the typed side is in node.hpp.
@@ -42,6 +43,9 @@ namespace grafo::detail {
 }
 
 inline void require_idle(const NodeCore& node, const char* what) {
+    if constexpr (checks_misuse) {
+        if (const RunHooks* run = run_of(node); run != nullptr) run->expect_own_thread();
+    }
     if (node.phase != Phase::idle) {
         throw SafeExecutionError("node " + in_quotes(node.id) + " is running: " + what +
                                  " it has to wait until it has ended");
