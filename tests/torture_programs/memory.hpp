@@ -76,6 +76,14 @@ inline void deallocate(void* place) noexcept {
     std::free(place);
 }
 
+inline void* allocate_or_null(std::size_t size, std::size_t alignment) noexcept {
+    try {
+        return allocate(size, alignment);
+    } catch (const std::bad_alloc&) {
+        return nullptr;
+    }
+}
+
 }  // namespace torture
 
 void* operator new(std::size_t size) { return torture::allocate(size, alignof(std::max_align_t)); }
@@ -88,6 +96,19 @@ void* operator new(std::size_t size, std::align_val_t alignment) {
 void* operator new[](std::size_t size, std::align_val_t alignment) {
     return torture::allocate(size, static_cast<std::size_t>(alignment));
 }
+// AddressSanitizer's own of these would not call those above.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+    return torture::allocate_or_null(size, alignof(std::max_align_t));
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+    return torture::allocate_or_null(size, alignof(std::max_align_t));
+}
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+    return torture::allocate_or_null(size, static_cast<std::size_t>(alignment));
+}
+void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+    return torture::allocate_or_null(size, static_cast<std::size_t>(alignment));
+}
 void operator delete(void* place) noexcept { torture::deallocate(place); }
 void operator delete[](void* place) noexcept { torture::deallocate(place); }
 void operator delete(void* place, std::size_t) noexcept { torture::deallocate(place); }
@@ -98,5 +119,13 @@ void operator delete(void* place, std::size_t, std::align_val_t) noexcept {
     torture::deallocate(place);
 }
 void operator delete[](void* place, std::size_t, std::align_val_t) noexcept {
+    torture::deallocate(place);
+}
+void operator delete(void* place, const std::nothrow_t&) noexcept { torture::deallocate(place); }
+void operator delete[](void* place, const std::nothrow_t&) noexcept { torture::deallocate(place); }
+void operator delete(void* place, std::align_val_t, const std::nothrow_t&) noexcept {
+    torture::deallocate(place);
+}
+void operator delete[](void* place, std::align_val_t, const std::nothrow_t&) noexcept {
     torture::deallocate(place);
 }

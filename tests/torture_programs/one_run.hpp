@@ -9,6 +9,7 @@
 
 #include "form.hpp"
 #include "graphs.hpp"
+#include "leftovers.hpp"
 #include "memory.hpp"
 
 namespace torture {
@@ -181,16 +182,6 @@ inline void check_nothing_waits(EventLoop& loop, std::string& wrong) {
         wrong += "\n  something waits in the loop";
     }
 }
-/// Nothing of a case may be left; `alive` is how many allocations there were before it.
-inline void check_nothing_lives(std::int64_t alive, std::string& wrong) {
-    if (counts().alive != 0) wrong += fmt::format("\n  {} objects live on", counts().alive);
-    if (counts().mistakes != 0) wrong += fmt::format("\n  {} uses after an end", counts().mistakes);
-    // A text is an allocation as well.
-    if (wrong.empty() && memory().alive != alive) {
-        wrong = fmt::format("{} allocations live on", memory().alive - alive);
-    }
-}
-
 inline Task<> long_pause() { co_await grafo::sleep_for(1h); }
 
 /// What an undisturbed run of the graph gives, when all that was is long ago for a rate limiter.
