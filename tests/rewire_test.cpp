@@ -966,3 +966,64 @@ TEST_CASE("Two runs that each wire the same idle node: the second after the firs
     CHECK(ids(second.report().completed()) == Log{"two"});
     CHECK(idle.parents().empty());
 }
+
+TEST_CASE("Edges between two steps of iterate: their transforms and conditions run in the loop") {
+    EventLoop loop{virtual_time};
+    Log log;
+    const auto later = [&](const int& x) -> Task<int> {
+        CHECK(&EventLoop::current() == &loop);
+        try {
+            co_await sleep_for(1s);
+        } catch (const Cancelled&) {
+            log.push_back("let go");
+            throw;
+        }
+        co_return x + 1;
+    };
+    const Node<int> parent{"parent", [] { return 1; }};
+    const Node<void> slow{"slow", []() -> Task<> { co_await sleep_for(9s); }};
+    const auto note = [&log](int x) { log.push_back(std::to_string(x)); };
+    const Node<void> child{"child", note, "x"_a};
+    const Node<void> kept{"kept", note, "x"_a};
+    const Node<void> cut{"cut", note, "x"_a};
+    const TreeExecutor executor{parent, slow};
+    bool wired = false;
+    for (const Event& event : iterate(loop, executor.yielding())) {
+        if (!event.completed(parent)) continue;
+        wired = true;
+        parent.connect(child, "x"_a, when([&]() -> Task<bool> {
+                           co_await yield();
+                           co_return true;
+                       }));
+        parent.connect(kept, "x"_a = later);
+        parent.connect(cut, "x"_a = later);
+        parent.disconnect(cut);
+        CHECK_THROWS_AS(EventLoop::current(), Error);
+    }
+    CHECK(wired);
+    CHECK(log == Log{"let go", "1", "2"});
+    CHECK(cut.state() == NodeState::skipped);
+}
+
+TEST_CASE("An edge that another loop's task makes in a run: its transform runs in the run's loop") {
+    EventLoop loop{virtual_time};
+    EventLoop other{virtual_time};
+    const Node<int> parent{"parent", [] { return 1; }};
+    int got = 0;
+    const Node<void> child{"child", [&got](int x) { got = x; }, "x"_a};
+    const TreeExecutor executor{parent};
+    const auto wire = [&]() -> Task<> {
+        parent.connect(
+            child, "x"_a = [&](const int& x) -> Task<int> {
+                CHECK(&EventLoop::current() == &loop);
+                co_await sleep_for(1s);
+                co_return x + 1;
+            });
+        CHECK(&EventLoop::current() == &other);
+        co_return;
+    };
+    for (const Event& event : iterate(loop, executor.yielding())) {
+        if (event.completed(parent)) other.run(wire());
+    }
+    CHECK(got == 2);
+}

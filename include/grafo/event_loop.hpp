@@ -118,28 +118,22 @@ private:
           mailbox_(new detail::Mailbox(*reactor_)),
           virtual_(is_virtual) {}
 
-    // Makes this the loop that runs on this thread.
+    // While it lives, this is the loop of this thread, on which none runs else.
     template <bool Checked>
     class RunningLoop {
     public:
-        explicit RunningLoop(EventLoop& loop) : run_by_(*loop.mailbox_) {
+        explicit RunningLoop(EventLoop& loop) : current_(checked(loop), loop.mailbox_) {}
+
+    private:
+        static LoopCore& checked(EventLoop& loop) {
             if (LoopCore::current != nullptr) {
                 throw Error(
                     "a loop was run inside a running loop of this thread: co_await the task "
                     "instead, or spawn it");
             }
-            LoopCore::current = &loop;
-            detail::Mailbox::set_current(&loop.mailbox_);
+            return loop;
         }
-        RunningLoop(const RunningLoop&) = delete;
-        RunningLoop& operator=(const RunningLoop&) = delete;
-        ~RunningLoop() {
-            LoopCore::current = nullptr;
-            detail::Mailbox::set_current(nullptr);
-        }
-
-    private:
-        detail::RunByThread<Checked> run_by_;
+        detail::CurrentLoop<Checked> current_;
     };
     using Running = RunningLoop<detail::checks_misuse>;
 

@@ -32,7 +32,10 @@ public:
 
     // The mailbox of the loop that runs on this thread.
     static const Shared<Mailbox>& current() noexcept { return *current_; }
-    static void set_current(const Shared<Mailbox>* mailbox) noexcept { current_ = mailbox; }
+    // Gives the former one.
+    static const Shared<Mailbox>* set_current(const Shared<Mailbox>* mailbox) noexcept {
+        return std::exchange(current_, mailbox);
+    }
 
     // Is its loop run by another thread now? Known in debug builds.
     [[nodiscard]] bool runs_elsewhere() const noexcept {
@@ -162,11 +165,9 @@ template <bool Checked = checks_misuse>
 class CurrentLoop {
 public:
     CurrentLoop(LoopCore& loop, const Shared<Mailbox>& mailbox) noexcept
-        : run_by_(*mailbox), loop_(LoopCore::current) {
-        if (loop_ != nullptr) mailbox_ = &Mailbox::current();
-        LoopCore::current = &loop;
-        Mailbox::set_current(&mailbox);
-    }
+        : run_by_(*mailbox),
+          loop_(std::exchange(LoopCore::current, &loop)),
+          mailbox_(Mailbox::set_current(&mailbox)) {}
     CurrentLoop(const CurrentLoop&) = delete;
     CurrentLoop& operator=(const CurrentLoop&) = delete;
     ~CurrentLoop() {
@@ -177,7 +178,7 @@ public:
 private:
     RunByThread<Checked> run_by_;
     LoopCore* loop_;
-    const Shared<Mailbox>* mailbox_ = nullptr;
+    const Shared<Mailbox>* mailbox_;
 };
 
 }  // namespace grafo::detail

@@ -29,6 +29,7 @@ inline bool Run::replaces(const NodeCore& parent, const NodeCore& child,
 inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     if (dropped_ || frozen_) return;  // nothing starts any more: the edge goes with the run
     boundary_known_ = false;          // it may be called at any time
+    const CurrentLoop<> current(LoopAccess::core(loop_), LoopAccess::mailbox(loop_));
     NodeCore& child = edge.child();
     if (!has(child)) {
         join(child);
@@ -51,6 +52,7 @@ inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
 inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) {
     if (!has(child)) return;
     boundary_known_ = false;
+    const CurrentLoop<> current(LoopAccess::core(loop_), LoopAccess::mailbox(loop_));
     touch(child);
     const bool reads = reads_former(child, parent);
     bool delivered = is_settled(parent) || reads;
