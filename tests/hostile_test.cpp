@@ -294,3 +294,64 @@ TEST_CASE(
     CHECK(node.children() == std::vector{target});
     CHECK(try_run(TreeExecutor{node}).completed().size() == 2);
 }
+
+TEST_CASE("on_connect that cuts the edge that it is told of, and then throws") {
+    const Node<int> node{"node", one_later};
+    const Node<int> child{"child", [](int x) { return x; }, "x"_a};
+    node.on_connect([&](const Node<int>& self) {
+        self.disconnect(child);
+        throw std::runtime_error("no");
+    });
+    const Counted kept(1);
+    CHECK_THROWS_WITH(node.connect(child, "x"_a = [kept](int x) { return x + kept.value; }), "no");
+    CHECK(node.children().empty());
+    CHECK(child.parents().empty());
+}
+
+TEST_CASE("on_connect that cuts the edge in a run: its child goes on as if there had been none") {
+    const Node<void> slow{"slow", []() -> Task<> { co_await sleep_for(9s); }};
+    bool slow_ended = false;
+    const Node<void> pending{
+        "pending", [&](std::optional<int>) { slow_ended = slow.state() == NodeState::completed; },
+        "x"_a = 1};
+    slow.connect(pending);
+    const Node<int> ended{"ended", [] { return 5; }};
+    const Node<int> node{"node", [&](NodeContext& context) -> Task<int> {
+                             co_await sleep_for(1s);
+                             const AnyNode self = context.node();
+                             self.connect(pending);
+                             self.connect(ended);
+                             co_return 1;
+                         }};
+    node.on_connect([&](const Node<int>& self) {
+        self.disconnect(pending);
+        self.disconnect(ended);
+    });
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(TreeExecutor{node, ended, slow}.try_run());
+    CHECK(report.completed().size() == 4);
+    CHECK(slow_ended);
+}
+
+TEST_CASE("on_connect that drops the run that the edge belongs to") {
+    const Node<int> node{"node", [] { return 1; }};
+    int got = 0;
+    const Node<int> child{"child", [&got](int x) { return got = x; }, "x"_a};
+    const TreeExecutor executor{node};
+    const auto main = [&]() -> Task<> {
+        AsyncGenerator<Event> events = executor.yielding();
+        while (const Event* event = co_await events.next()) {
+            if (event->completed(node)) break;
+        }
+        node.on_connect([&](const Node<int>& self) {
+            events = AsyncGenerator<Event>();
+            CHECK(self.children().empty());
+        });
+        const Counted kept(1);
+        node.connect(child, "x"_a = [kept](int x) { return x + kept.value; });
+    };
+    EventLoop loop{virtual_time};
+    loop.run(main());
+    CHECK(got == 0);
+    CHECK(node.children().empty());
+}

@@ -52,6 +52,38 @@ struct Stream {
     bool open = false;          // the producer has begun
 };
 
+// An edge of which its parent's on_connect is told, but not yet the run; on the stack of `connect`.
+class Connecting {
+public:
+    Connecting(Connecting*& all, NodeCore& child, Forward* forward) noexcept
+        : all_(all), outer_(std::exchange(all, this)), child_(child), forward_(forward) {}
+    Connecting(const Connecting&) = delete;
+    Connecting& operator=(const Connecting&) = delete;
+    ~Connecting() { all_ = outer_; }
+
+    // A callback may have cut the edge, or ended the run that it belonged to.
+    [[nodiscard]] bool is_there() const noexcept { return there_; }
+    // One of these edges is cut: was it one that is not told of yet?
+    static bool cut(Connecting* all, const NodeCore& child, const Forward* forward) noexcept {
+        for (; all != nullptr; all = all->outer_) {
+            if (!all->there_ || &all->child_ != &child || all->forward_ != forward) continue;
+            all->there_ = false;
+            return true;
+        }
+        return false;
+    }
+    static void cut_all(Connecting* all) noexcept {
+        for (; all != nullptr; all = all->outer_) all->there_ = false;
+    }
+
+private:
+    Connecting*& all_;
+    Connecting* outer_;
+    NodeCore& child_;
+    Forward* forward_;  // as the parent sees it
+    bool there_ = true;
+};
+
 // What only few nodes have.
 struct Extras {
     Extras() = default;
@@ -64,6 +96,7 @@ struct Extras {
     }
 
     Callbacks on_connect;
+    Connecting* connecting = nullptr;
     Callbacks on_disconnect;
     Callbacks on_before_run;
     Callbacks on_after_run;

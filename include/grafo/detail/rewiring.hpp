@@ -73,6 +73,7 @@ public:
             }
             node.in.swap(kept.in);
             node.out.swap(kept.out);
+            if (node.extras != nullptr) Connecting::cut_all(node.extras->connecting);
             for (const InEdge& edge : node.in) {
                 if (edge.forward == nullptr || !edge.forward->owned()) continue;
                 edge.forward->saved = false;

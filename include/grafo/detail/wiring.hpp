@@ -113,11 +113,19 @@ inline void let_go_of(Forward* forward, RunHooks* run) noexcept {
     }
 }
 
+// The run is told, unless it has not heard of the edge yet.
+inline void erase_out_edge(NodeCore& parent, std::uint32_t position, RunHooks* run) noexcept {
+    const OutEdge edge = parent.out[position];
+    const bool untold = parent.extras != nullptr &&
+                        Connecting::cut(parent.extras->connecting, edge.child(), edge.forward());
+    if (run != nullptr && !untold) run->edge_removed(parent, edge.child(), position);
+    parent.out.erase(position);
+}
+
 inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
     for (std::uint32_t i = parent.out.size(); i-- > 0;) {
         if (&parent.out[i].child() != &child) continue;
-        if (run != nullptr) run->edge_removed(parent, child, i);
-        parent.out.erase(i);
+        erase_out_edge(parent, i, run);
     }
     for (std::uint32_t i = child.in.size(); i-- > 0;) {
         if (child.in[i].parent != &parent) continue;
@@ -178,8 +186,7 @@ inline void erase_edge(NodeCore& parent, NodeCore& child, std::uint32_t position
         if (parent.out[i] != OutEdge(child, seen_by_parent(forward))) {
             continue;
         }
-        run->edge_removed(parent, child, i);
-        parent.out.erase(i);
+        erase_out_edge(parent, i, run);
         break;
     }
     child.in.erase(position);
@@ -235,13 +242,22 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
     child.in.push_back(InEdge{&parent, given, param, 0});
     if (given != nullptr && given->owned()) child.owns_forwards = true;
     if (pipe) parent.feeds_pipes = true;
-    try {
-        if (parent.extras != nullptr) {
-            for (std::size_t i = 0; i < parent.extras->on_connect.size(); ++i) {
-                static_cast<void>(parent.extras->on_connect[i]->call(parent));
+    if (parent.extras != nullptr && !parent.extras->on_connect.empty()) {
+        Extras& extras = *parent.extras;
+        const Connecting connecting(extras.connecting, child, edge.forward());
+        try {
+            for (std::size_t i = 0; i < extras.on_connect.size(); ++i) {
+                static_cast<void>(extras.on_connect[i]->call(parent));
             }
+        } catch (...) {
+            if (connecting.is_there()) undo_connect(parent, child, given);
+            throw;
         }
-        if (run != nullptr) run->edge_added(parent, edge);
+        if (!connecting.is_there()) return;
+    }
+    if (run == nullptr) return;
+    try {
+        run->edge_added(parent, edge);
     } catch (...) {
         undo_connect(parent, child, given);
         throw;
