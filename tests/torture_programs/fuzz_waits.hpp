@@ -289,7 +289,9 @@ inline void Program::finish() {
         if (semaphores_[i].available() != semaphores_[i].capacity()) {
             wrong("semaphore {} was not given back", i);
         }
+        if (semaphores_[i].waiting() != 0) wrong("somebody waits for semaphore {}", i);
     }
+    if (rate_.waiting() != 0) wrong("somebody waits for the rate limiter");
     if (runs_ != 0) return;  // it was spawned, and never ran
     for (const Slot& slot : slots_) {
         if (!slot.node) continue;
