@@ -128,12 +128,15 @@ struct ErrorAccess {
     static const FailureData& failure(const NodeError& error) noexcept { return *error.failure_; }
 };
 struct NodeErrors final : SharedByThreads {
+    void dispose() noexcept { delete this; }
     // What std::vector::erase does, with less of its machinery.
     void erase_at(std::size_t place) {
         for (std::size_t i = place + 1; i < list.size(); ++i) list[i - 1] = std::move(list[i]);
         list.pop_back();
     }
     std::vector<NodeError> list;
+    // When buried: one of these errors may hold those of a run inside that run, and so on.
+    NodeErrors* next = nullptr;
 };
 }  // namespace detail
 

@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include <grafo/detail/bury.hpp>
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/node_core.hpp>
@@ -56,21 +57,6 @@ public:
         return last.fetch_add(1, std::memory_order_relaxed) + 1;
     }
 };
-
-// Destroys nodes without recursion, though their destructors may release others.
-inline void bury(NodeCore& node) noexcept {
-    static thread_local NodeCore* first = nullptr;
-    static thread_local bool digging = false;
-    node.next = std::exchange(first, &node);
-    if (digging) return;
-    digging = true;
-    while (first != nullptr) {
-        NodeCore& dying = *first;
-        first = dying.next;
-        dying.dispose();
-    }
-    digging = false;
-}
 
 inline void free_graph(Graph* graph) noexcept {
     // The first buried would run destructors that see the others: take the list away first.

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <grafo/detail/bury.hpp>
+
 namespace grafo::detail {
 
 // The count of those who share an object, in the object itself. std::make_shared would cost each
@@ -27,7 +29,7 @@ private:
 using SharedInThread = Counted<std::uint32_t>;
 using SharedByThreads = Counted<std::atomic<std::uint32_t>>;
 
-// A pointer to such an object, which goes with the last of them.
+// A pointer to such an object, which goes with the last of them; with dispose(), if it has that.
 template <class T>
 class Shared {
 public:
@@ -45,7 +47,12 @@ public:
         return *this;
     }
     ~Shared() {
-        if (object_ != nullptr && object_->let_go()) delete object_;
+        if (object_ == nullptr || !object_->let_go()) return;
+        if constexpr (requires { object_->dispose(); }) {
+            bury(*object_);
+        } else {
+            delete object_;
+        }
     }
 
     [[nodiscard]] T* get() const noexcept { return object_; }
