@@ -1,6 +1,4 @@
 #pragma once
-#include <utility>
-
 namespace grafo::detail {
 
 // Destroys an object by its dispose(), without recursion though that may bury others of its type:
@@ -9,7 +7,8 @@ template <class T>
 void bury(T& object) noexcept {
     static thread_local T* first = nullptr;
     static thread_local bool digging = false;
-    object.next = std::exchange(first, &object);
+    object.next = first;
+    first = &object;
     if (digging) return;
     digging = true;
     while (first != nullptr) {

@@ -56,7 +56,9 @@ struct Stream {
 class Connecting {
 public:
     Connecting(Connecting*& all, NodeCore& child, Forward* forward) noexcept
-        : all_(all), outer_(std::exchange(all, this)), child_(child), forward_(forward) {}
+        : all_(all), outer_(all), child_(child), forward_(forward) {
+        all = this;
+    }
     Connecting(const Connecting&) = delete;
     Connecting& operator=(const Connecting&) = delete;
     ~Connecting() { all_ = outer_; }

@@ -34,7 +34,9 @@ public:
     static const Shared<Mailbox>& current() noexcept { return *current_; }
     // Gives the former one.
     static const Shared<Mailbox>* set_current(const Shared<Mailbox>* mailbox) noexcept {
-        return std::exchange(current_, mailbox);
+        const Shared<Mailbox>* const former = current_;
+        current_ = mailbox;
+        return former;
     }
 
     // Is its loop run by another thread now? Known in debug builds.
@@ -165,9 +167,9 @@ template <bool Checked = checks_misuse>
 class CurrentLoop {
 public:
     CurrentLoop(LoopCore& loop, const Shared<Mailbox>& mailbox) noexcept
-        : run_by_(*mailbox),
-          loop_(std::exchange(LoopCore::current, &loop)),
-          mailbox_(Mailbox::set_current(&mailbox)) {}
+        : run_by_(*mailbox), loop_(LoopCore::current), mailbox_(Mailbox::set_current(&mailbox)) {
+        LoopCore::current = &loop;
+    }
     CurrentLoop(const CurrentLoop&) = delete;
     CurrentLoop& operator=(const CurrentLoop&) = delete;
     ~CurrentLoop() {
