@@ -71,6 +71,7 @@ struct Cases {
 
 /// One program: it reads the options, knows which case is on, and prints the figures.
 ///     --short (unless said otherwise), --middle, --long; --seed N; --only K
+///     --first ends it with the first case that fails, which is not made smaller
 /// --apart, with --only, is what it calls itself with to shrink a case that has ended it.
 class Topic {
 public:
@@ -87,6 +88,8 @@ public:
                 seed_ = number(argv[++i]);
             } else if (option == "--only" && i + 1 < argc) {
                 only_ = number(argv[++i]);
+            } else if (option == "--first") {
+                first_ = true;
             } else if (option == "--apart") {
                 apart_ = true;
             } else {
@@ -100,6 +103,7 @@ public:
 
     [[nodiscard]] Length length() const noexcept { return length_; }
     [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
+    [[nodiscard]] bool first() const noexcept { return first_; }
     /// Whether one case is repeated: then it may tell more.
     [[nodiscard]] bool alone() const noexcept { return only_.has_value(); }
     /// `one()` gives what went wrong, and may end the program: then in a process of its own, once
@@ -136,6 +140,7 @@ public:
                 name_, number, seed_, name_, form(), seed_, number, what);
         }
         std::fflush(stdout);
+        if (first_) std::_Exit(1);
     }
     /// All cases of the form: `one(number, random, digest)` gives what went wrong, empty if
     /// nothing.
@@ -169,7 +174,8 @@ private:
         return length_ == Length::middle ? "--middle" : "--long";
     }
     [[noreturn]] void refuse(std::string_view option) const {
-        fmt::print(stderr, "{}: '{}'? It takes --short, --middle or --long, --seed N, --only K\n",
+        fmt::print(stderr,
+                   "{}: '{}'? It takes --short, --middle or --long, --seed N, --only K, --first\n",
                    name_, option);
         std::exit(2);
     }
@@ -244,7 +250,7 @@ private:
                 topic->name_, topic->form(), topic->seed_, now().number);
             const auto size = end.size < line.size() ? end.size : line.size();
             if (write(STDERR_FILENO, line.data(), size) < 0) _exit(3);
-            if (topic->shrinks_ && !topic->alone()) topic->look_apart();
+            if (topic->shrinks_ && !topic->alone() && !topic->first()) topic->look_apart();
         }
         if (signal == SIGALRM) _exit(1);
         // What went wrong goes wrong again, and the sanitizer or the system sees it.
@@ -269,6 +275,7 @@ private:
     Length length_ = Length::brief;
     std::uint64_t seed_ = 1;
     std::optional<std::uint64_t> only_;
+    bool first_ = false;
     bool apart_ = false;
     bool shrinks_ = false;
     std::uint64_t cases_ = 0;
