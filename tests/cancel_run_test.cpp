@@ -320,6 +320,64 @@ TEST_CASE("cancelled() stays true after the cancellation was delivered") {
     CHECK(seen == std::vector<bool>{false, false, false});
 }
 
+TEST_CASE("A node that is cancelled at a co_yield may await its clean-up") {
+    bool clean = false;
+    Node generator{"generator", [&]() -> AsyncGenerator<int> {
+                       bool cancelled = false;
+                       try {
+                           co_yield 1;
+                       } catch (const Cancelled&) {
+                           cancelled = true;
+                       }
+                       if (cancelled) {
+                           co_await sleep_for(2s);
+                           clean = true;
+                       }
+                   }};
+    TreeExecutor executor{generator};
+    EventLoop loop{virtual_time};
+    const auto read = [&]() -> Task<> {
+        auto events = executor.yielding();
+        while (auto event = co_await events.next()) {
+            if (event->kind() == EventKind::chunk) executor.stop();
+        }
+    };
+    CHECK_THROWS_AS(loop.run(read()), RunError);
+    CHECK(clean);
+    CHECK(time_of(loop) == 2s);
+}
+
+TEST_CASE("Each stop() from outside the loop is heard, the second as well") {
+    bool cancelled = false;
+    Node parent{"parent", [] { return sleep_for(1h); }};
+    Node last{"last", [&]() -> AsyncGenerator<int> {
+                  try {
+                      for (;;) {
+                          co_await sleep_for(1h);
+                          co_yield 1;
+                      }
+                  } catch (const Cancelled&) {
+                      cancelled = true;
+                      throw;
+                  }
+              }};
+    parent.connect(last);
+    last.trigger(Trigger::all_settled);
+    TreeExecutor executor{parent};
+    EventLoop loop{virtual_time};
+    int chunks = 0;
+    const auto read_all = [&] {
+        for (const Event& event : iterate(loop, executor.yielding())) {
+            if (event.kind() == EventKind::started && event.node() == parent) executor.stop();
+            if (event.kind() == EventKind::chunk && ++chunks == 2) executor.stop();
+            if (chunks == 5) break;
+        }
+    };
+    CHECK_THROWS_AS(read_all(), RunError);
+    CHECK(cancelled);
+    CHECK(chunks == 2);
+}
+
 TEST_CASE("A co_yield after a cancellation throws Cancelled, each time") {
     int thrown = 0;
     std::vector<int> taken;

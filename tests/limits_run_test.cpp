@@ -530,6 +530,56 @@ TEST_CASE("Two ends of a pipe may not be limited by one semaphore") {
                       ContainsSubstring("'producer'") && ContainsSubstring("'reader'"));
 }
 
+TEST_CASE("Readers of one producer may share a semaphore that has room for just them") {
+    const Semaphore semaphore(3);
+    Node producer{"producer", []() -> AsyncGenerator<int> { co_yield 1; }};
+    int got = 0;
+    const auto read = [&got](AsyncGenerator<int> items) -> Task<> {
+        while (const int* item = co_await items.next()) got += *item;
+    };
+    Node one{"one", read, "items"_a};
+    Node two{"two", read, "items"_a};
+    producer.connect(one, "items"_a);
+    producer.connect(two, "items"_a);
+    one.limit(semaphore);
+    two.limit(semaphore, 2);
+    CHECK(try_it(producer).ok());
+    CHECK(got == 2);
+}
+
+TEST_CASE("What a node has spawned to read its chunks takes no place once the node has ended") {
+    Node producer{"producer", []() -> AsyncGenerator<int> {
+                      co_await sleep_for(1s);
+                      co_yield 1;
+                  }};
+    Node reader{"reader",
+                [](AsyncGenerator<int> items) {
+                    const auto read = [](AsyncGenerator<int> given) -> Task<> {
+                        while (co_await given.next()) {
+                        }
+                    };
+                    EventLoop::current().spawn(read(std::move(items)));
+                    return yield();
+                },
+                "items"_a};
+    producer.connect(reader, "items"_a);
+    Gauge gauge;
+    const auto work = [&gauge]() -> Task<> {
+        const Use use(gauge, 1);
+        co_await sleep_for(5s);
+    };
+    std::vector<AnyNode> nodes{producer};
+    for (int i = 0; i < 6; ++i) {
+        Node worker{"worker", work};
+        reader.connect(worker);
+        nodes.push_back(worker);
+    }
+    TreeExecutor executor{nodes};
+    executor.max_concurrency(2);
+    CHECK(EventLoop(virtual_time).run(executor.run()).ok());
+    CHECK(gauge.peak == 2);
+}
+
 TEST_CASE("A limited flow may be dropped at every event, and gives everything back") {
     Counted::reset();
     int events = 0;

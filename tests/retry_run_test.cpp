@@ -742,6 +742,37 @@ TEST_CASE("Time parked on a chunk counts against total_timeout, and not against 
 
 // ---- events and chunks --------------------------------------------------------------------------
 
+TEST_CASE("A timeout goes on after a chunk with what was left of it") {
+    Node node{"node", []() -> AsyncGenerator<int> {
+                  co_await sleep_for(3s);
+                  co_yield 1;
+                  co_await sleep_for(3s);
+              }};
+    node.timeout(4s);
+    EventLoop loop{virtual_time};
+    const TreeExecutor executor{node};
+    const auto read = [&]() -> Task<> {
+        auto events = executor.yielding();
+        while (auto event = co_await events.next()) {
+            if (event->kind() == EventKind::chunk) co_await sleep_for(20s);
+        }
+    };
+    CHECK_THROWS_AS(loop.run(read()), RunError);
+    CHECK(executor.report().elapsed() == 24s);
+}
+
+TEST_CASE("A timeout reaches a node that stands in line for its place after a pause") {
+    Node node{"node", [] { throw std::runtime_error("always"); }};
+    node.retry(RetryPolicy{2}.backoff(1s)).total_timeout(5s);
+    Node other{"other", [] { return sleep_for(60s); }};
+    TreeExecutor executor{node, other};
+    executor.max_concurrency(1).on_error(ErrorPolicy::fail_fast);
+    const RunReport report = EventLoop(virtual_time).run(executor.try_run());
+    CHECK(report.elapsed() == 5s);  // its failure ends the other
+    REQUIRE(report.errors().size() == 1);
+    CHECK(holds<TimeoutError>(report.errors()[0].cause()));
+}
+
 TEST_CASE("Each failed attempt that is followed by another is told as retrying") {
     Node node{"node", [](NodeContext& context) -> Task<> {
                   co_await sleep_for(1s);

@@ -1027,3 +1027,22 @@ TEST_CASE("An edge that another loop's task makes in a run: its transform runs i
     }
     CHECK(got == 2);
 }
+
+TEST_CASE("A transform that cuts an edge passed on before does not skip those behind") {
+    Node parent{"parent", [] { return 1; }};
+    Node waits{"waits", [] { return sleep_for(1s); }};
+    Node first{"first", [] {}};
+    Node second{"second", [](int x) { return x; }, "x"_a};
+    Node third{"third", [] {}};
+    waits.connect(first);
+    parent.connect(first);
+    parent.connect(
+        second, "x"_a = [&](int x) {
+            parent.disconnect(first);
+            return x + 1;
+        });
+    parent.connect(third);
+    const RunReport report = run_it(TreeExecutor{parent});
+    CHECK(report.completed().size() == 5);
+    CHECK(second.output() == 2);
+}

@@ -737,3 +737,43 @@ TEST_CASE(
         CHECK(second.elapsed() == first.elapsed());
     }
 }
+
+TEST_CASE("The path of a failure goes along the parents that ended last") {
+    Node early{"early", [] { return sleep_for(1s); }};
+    Node late{"late", [] { return sleep_for(2s); }};
+    Node node{"node", [] { throw std::runtime_error("broken"); }};
+    early.connect(node);
+    late.connect(node);
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(TreeExecutor{early, late}.try_run());
+    REQUIRE(report.errors().size() == 1);
+    CHECK(report.errors()[0].path() == Log{"late", "node"});
+}
+
+TEST_CASE("The path of a failure goes along the plain parent that ended last") {
+    Node early{"early", [] {}};
+    Node late{"late", [] {}};
+    Node node{"node", [] { throw std::runtime_error("broken"); }};
+    early.connect(node);
+    late.connect(node);
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(TreeExecutor{early, late}.try_run());
+    REQUIRE(report.errors().size() == 1);
+    CHECK(report.errors()[0].path() == Log{"late", "node"});
+}
+
+TEST_CASE("A long path is told by its ends") {
+    std::vector<AnyNode> nodes;
+    for (int i = 0; i < 10; ++i) {
+        Node node{std::to_string(i), [i] {
+                      if (i == 9) throw std::runtime_error("broken");
+                  }};
+        if (i > 0) nodes.back().connect(node);
+        nodes.push_back(node);
+    }
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(TreeExecutor{nodes[0]}.try_run());
+    REQUIRE(report.errors().size() == 1);
+    CHECK_THAT(report.errors()[0].what(),
+               ContainsSubstring("0 -> 1 -> 2 -> 3 -> … (2 more) -> 6 -> 7 -> 8 -> 9"));
+}
