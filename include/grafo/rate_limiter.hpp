@@ -102,7 +102,7 @@ private:
         --waiting_;
     }
 
-    // When the next grant may be spent.
+    // When the next grant may be spent; not after now: at once.
     [[nodiscard]] TimePoint next(TimePoint now) noexcept {
         if (now < last_) {  // another clock: what was granted by the former one says nothing
             grants_.clear();
@@ -110,8 +110,7 @@ private:
             last_ = now;
         }
         if (grants_.size() < count_) return now;
-        const TimePoint free = after(grants_[oldest_], per_);
-        return free < now ? now : free;
+        return after(grants_[oldest_], per_);
     }
 
     void spend(TimePoint now) noexcept {

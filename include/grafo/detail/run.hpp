@@ -43,8 +43,7 @@ struct RunSpecials {
     bool frozen_ = false;    // the holder will be gone once nothing here is busy
     bool rewired_ = false;   // edges were made or cut, or nodes joined
     bool queued_ = false;    // somebody may be in `finished_`, `finished_edges_` or `line_`
-    bool troubled_ = false;  // an observer has thrown
-    bool unused_ = false;
+    bool unused_[2] = {};
 };
 
 class Run final : public RunHooks, Job, WaitList, RunSpecials {
@@ -450,7 +449,6 @@ private:
                 call(*observer);
             } catch (...) {
                 if (observer_error_ == nullptr) observer_error_ = std::current_exception();
-                troubled_ = true;
                 schedule();
             }
         }
