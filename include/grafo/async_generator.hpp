@@ -49,7 +49,7 @@ public:
     bool await_suspend(std::coroutine_handle<>) const {
         if (promise_.yielded != nullptr) return promise_.yielded(promise_.yield_target, item_);
         promise_.item = item_;
-        promise_.finished();
+        LoopCore::current->next = std::coroutine_handle<>::from_address(promise_.target);
         return true;
     }
     void await_resume() const {

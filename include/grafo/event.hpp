@@ -98,8 +98,9 @@ public:
     [[nodiscard]] std::chrono::nanoseconds delay() const noexcept { return delay_; }
 
     // Made by the run.
-    Event(EventKind kind, detail::NodeCore& core, unsigned attempt, void* item = nullptr) noexcept
-        : kind_(kind), attempt_(attempt), core_(&core), item_(item) {}
+    Event(EventKind kind, detail::NodeCore& core, unsigned attempt) noexcept
+        : kind_(kind), attempt_(attempt), core_(&core) {}
+    void set_chunk(void* item) noexcept { item_ = item; }
     void set_error(detail::Owned<NodeError> error,
                    std::chrono::nanoseconds delay = std::chrono::nanoseconds(0)) noexcept {
         error_ = std::move(error);

@@ -183,19 +183,20 @@ private:
 };
 
 // Each promise of the library: its context, and whom to tell at its end. `done == nullptr` means:
-// resume the coroutine at address `target`.
+// resume the coroutine at address `target`; without one, whoever resumed this one looks.
 struct PromiseBase {
     using Done = void (*)(void* target) noexcept;
 
-    void finished() noexcept {
-        if (done == nullptr) {
-            LoopCore::current->next = std::coroutine_handle<>::from_address(target);
-        } else {
+    [[gnu::always_inline]] void finished() noexcept {
+        if (target == nullptr) return;
+        if (done != nullptr) {
             done(target);
+        } else {
+            LoopCore::current->next = std::coroutine_handle<>::from_address(target);
         }
     }
 
-    Context* context = nullptr;
+    Context* context;  // set before it starts
     Done done = nullptr;
     void* target = nullptr;
     PromiseBase* parent = nullptr;  // of the coroutine that awaits this one, if it is ours

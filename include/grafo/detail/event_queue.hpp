@@ -49,21 +49,22 @@ public:
     EventQueue(const EventQueue&) = delete;
     EventQueue& operator=(const EventQueue&) = delete;
     ~EventQueue() {
-        while (!empty()) pop();
+        while (!empty()) {
+            if (const EventRecord record = take(); record.has_error()) delete record.told;
+        }
     }
     [[nodiscard]] bool empty() const noexcept { return first_ == records_.size(); }
-    [[nodiscard]] EventRecord& front() noexcept { return records_[first_]; }
-    void push(const EventRecord& record) { records_.push_back(record); }
-    // Destroys what the record owns.
-    void pop() noexcept {
-        const EventRecord& record = records_[first_];
-        if (record.has_error()) delete record.told;
-        if (++first_ == records_.size()) {
+    [[gnu::always_inline]] void push(const EventRecord& record) { records_.push_back(record); }
+    // The first, with what it owns.
+    [[nodiscard, gnu::always_inline]] EventRecord take() noexcept {
+        const EventRecord record = records_[first_++];
+        if (first_ == records_.size()) {
             records_.clear();
             first_ = 0;
         } else if (first_ >= 1024 && first_ * 2 > records_.size()) {
             drop_popped();
         }
+        return record;
     }
 
 private:

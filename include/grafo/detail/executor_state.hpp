@@ -351,7 +351,7 @@ AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::Ticket 
     const RunHolder run(*state, ticket.control(), true);
     RunAwaiter next(*run, true);
     for (;;) {
-        if (!run->has_event() || run->cancelled()) co_await AwaitRun(next);
+        co_await AwaitRun(next);
         if (!run->has_event()) break;
         Event event = run->take_event();
         try {

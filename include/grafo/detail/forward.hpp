@@ -19,25 +19,31 @@ public:
     void clear_output() noexcept final {
         if (has_output) std::destroy_at(&output_);
         has_output = false;
+        owns_output = false;
     }
 
 protected:
-    TypedCore() noexcept { trivial_output = std::is_trivially_destructible_v<T>; }
+    TypedCore() noexcept {}
     ~TypedCore() override { TypedCore::clear_output(); }
     template <class... A>
     void set_output(A&&... a) {
         ::new (static_cast<void*>(&output_)) T(std::forward<A>(a)...);
-        has_output = true;
+        now_set();
     }
 
     // In place, even if T can be neither copied nor moved.
     template <class F>
     void set_output_from(F&& f) {
         ::new (static_cast<void*>(&output_)) T(f());
-        has_output = true;
+        now_set();
     }
 
 private:
+    void now_set() noexcept {
+        has_output = true;
+        if constexpr (!std::is_trivially_destructible_v<T>) owns_output = true;
+    }
+
     union {
         T output_;
     };

@@ -20,9 +20,10 @@ struct FreeFrame {
     FreeFrame* next;
 };
 struct FramePoolState {
+    // In units of 64 bytes; 16 MiB a thread.
+    static constexpr std::size_t most_kept = (std::size_t{16} << 20) / 64;
     FreeFrame* free[17] = {};
-    std::size_t kept = 0;  // in units of 64 bytes
-    bool registered = false;
+    std::size_t kept = most_kept;  // while nobody empties the lists at the thread's end
 };
 
 // Coroutine frames, recycled per thread in size classes of 64 bytes up to 1 KiB. A frame may be
@@ -39,7 +40,7 @@ public:
                 state.kept -= bucket;
                 return free;
             }
-            if (!state.registered) register_thread();
+            if (state.kept >= most_kept) register_thread();
             return ::operator new(bucket * 64);
         }
 #endif
@@ -51,7 +52,7 @@ public:
         const std::size_t bucket = (size + 63) / 64;
         if (bucket < bucket_count) {
             FramePoolState& state = state_;
-            if (state.registered && state.kept < most_kept) {
+            if (state.kept < most_kept) {
                 FreeFrame* free = ::new (memory) FreeFrame{state.free[bucket]};
                 state.free[bucket] = free;
                 state.kept += bucket;
@@ -66,10 +67,10 @@ public:
 
 private:
     static constexpr std::size_t bucket_count = 17;
-    static constexpr std::size_t most_kept = (std::size_t{16} << 20) / 64;  // 16 MiB a thread
+    static constexpr std::size_t most_kept = FramePoolState::most_kept;
 
     struct Cleanup {
-        Cleanup() noexcept { state_.registered = true; }
+        Cleanup() noexcept { state_.kept = 0; }
         Cleanup(const Cleanup&) = delete;
         Cleanup& operator=(const Cleanup&) = delete;
         ~Cleanup() {
@@ -80,8 +81,7 @@ private:
                     list = next;
                 }
             }
-            state_.registered = false;  // what is freed later on this thread goes straight back
-            state_.kept = most_kept;
+            state_.kept = most_kept;  // what is freed later on this thread goes straight back
         }
     };
 

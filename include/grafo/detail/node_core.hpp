@@ -287,20 +287,18 @@ public:
     // After the coroutine's end: keeps its result as the output, or gives what it threw; its frame
     // is gone then. Throws what moving the result throws.
     [[nodiscard]] virtual std::exception_ptr take_result() = 0;
-    // The same, with `release_arguments`, where the coroutine has not thrown; false, and nothing
-    // was done, where it has.
-    [[nodiscard]] virtual bool take_plain_result() = 0;
+    // call(), the coroutine's first stretch, and, where that was all and has not thrown,
+    // take_result() and release_arguments().
+    enum class Stretch : unsigned char { ended, threw, waits };
+    [[nodiscard]] virtual Stretch run_plainly(LoopCore& core) = 0;
     // The coroutine that call() gave, to resume a generator that holds a chunk.
     [[nodiscard]] virtual std::coroutine_handle<> coroutine() const noexcept = 0;
     // Destroys the coroutine, started or not.
     virtual void destroy_body() noexcept = 0;
     virtual void clear_output() noexcept = 0;
-    void drop_output() noexcept {
-        if (trivial_output) {
-            has_output = false;
-        } else {
-            clear_output();
-        }
+    [[gnu::always_inline]] void drop_output() noexcept {
+        if (owns_output) clear_output();
+        has_output = false;
     }
     [[nodiscard]] virtual const NodeType& type() const noexcept = 0;
     [[nodiscard]] virtual AnySlot any_slot(std::uint32_t param) noexcept = 0;
@@ -369,7 +367,7 @@ public:
     static constexpr std::uint32_t no_param = 0xffffffff;
 
     bool has_output : 1 = false;
-    bool trivial_output : 1 = false;   // nothing has to be destroyed
+    bool owns_output : 1 = false;      // the output has to be destroyed
     bool keeps_arguments : 1 = false;  // keeps for the body what its parameters refer to
     bool rewired : 1 = false;          // its edges of before the run are kept by the run
     bool abandoned : 1 = false;        // its run was dropped, and something uses it still
@@ -399,7 +397,9 @@ protected:
     inline virtual ~NodeCore();
 };
 
-// A generator node reached a co_yield; true: stay suspended there. See run.hpp.
+// A node's coroutine has ended; its frame must not be destroyed yet. See run.hpp.
+void on_end(void* node) noexcept;
+// A generator node reached a co_yield; true: stay suspended there.
 bool on_chunk(void* node, void* item);
 
 }  // namespace detail

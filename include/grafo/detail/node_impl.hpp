@@ -89,54 +89,46 @@ public:
 
     std::coroutine_handle<> call(PromiseBase::Done done, void* target) override {
         if constexpr (kind == BodyKind::plain) {
-            if constexpr (std::is_void_v<Output>) {
-                invoke(Indices());
-                this->set_output();
-            } else {
-                this->set_output_from([this]() -> Return { return invoke(Indices()); });
-            }
+            call_plain();
             return {};
         } else {
-            if constexpr (kind == BodyKind::foreign) {
-                body_ = body_handle(adapt(*this));
-            } else {
-                body_ = body_handle(invoke(Indices()));
-            }
-            const Body coroutine = body_;
-            if (!coroutine) throw Error("the callable gave an empty coroutine");
-            PromiseBase& promise = coroutine.promise();
-            promise.context = this;
-            promise.done = done;
-            promise.target = target;
-            if constexpr (kind == BodyKind::generator) {
-                coroutine.promise().yielded = &on_chunk;
-                coroutine.promise().yield_target = static_cast<NodeCore*>(this);
-                if constexpr (collects) {
-                    if (this->extras == nullptr || this->extras->collect) this->set_output();
-                }
-            }
-            return coroutine;
+            body_ = make_body();
+            tell_end(body_, done, target);
+            return body_;
         }
+    }
+
+    [[nodiscard]] NodeCore::Stretch run_plainly(LoopCore& core) override {
+        if constexpr (kind == BodyKind::plain) {
+            call_plain();
+        } else {
+            const Body body = make_body();
+            core.resume(body);  // nobody is told of an end that is seen here
+            if (!body.done()) {
+                body_ = body;
+                tell_end(body, &on_end, static_cast<NodeCore*>(this));
+                return NodeCore::Stretch::waits;
+            }
+            if (!body.promise().result.has_value()) {
+                body_ = body;
+                return NodeCore::Stretch::threw;
+            }
+            keep_result(body);
+        }
+        if constexpr (keeps_lists(std::type_identity<Slots>())) release_lists(Indices());
+        return NodeCore::Stretch::ended;
     }
 
     [[nodiscard]] std::exception_ptr take_result() override {
         if constexpr (kind != BodyKind::plain) {
-            if (!body_.promise().result.has_value()) {
-                const OwnedFrame frame(body_);
-                return std::exchange(body_, nullptr).promise().result.error();
+            const Body body = std::exchange(body_, nullptr);
+            if (!body.promise().result.has_value()) {
+                const OwnedFrame frame(body);
+                return body.promise().result.error();
             }
-            keep_result();
+            keep_result(body);
         }
         return nullptr;
-    }
-
-    [[nodiscard]] bool take_plain_result() override {
-        if constexpr (kind != BodyKind::plain) {
-            if (!body_.promise().result.has_value()) return false;
-            keep_result();
-        }
-        if constexpr (keeps_lists(std::type_identity<Slots>())) release_lists(Indices());
-        return true;
     }
 
     [[nodiscard]] std::coroutine_handle<> coroutine() const noexcept override {
@@ -215,15 +207,46 @@ private:
         }
     }
 
-    void keep_result() {
-        if constexpr (kind != BodyKind::plain) {
-            const OwnedFrame frame(body_);
-            [[maybe_unused]] auto& result = std::exchange(body_, nullptr).promise().result;
-            if constexpr (std::is_void_v<Output>) {
-                this->set_output();
-            } else if constexpr (!collects) {
-                this->set_output(std::move(result.value()));
+    void call_plain() {
+        if constexpr (std::is_void_v<Output>) {
+            invoke(Indices());
+            this->set_output();
+        } else {
+            this->set_output_from([this]() -> Return { return invoke(Indices()); });
+        }
+    }
+
+    // The coroutine, not yet begun.
+    Body make_body() {
+        Body body;
+        if constexpr (kind == BodyKind::foreign) {
+            body = body_handle(adapt(*this));
+        } else {
+            body = body_handle(invoke(Indices()));
+        }
+        if (!body) throw Error("the callable gave an empty coroutine");
+        body.promise().context = this;
+        if constexpr (kind == BodyKind::generator) {
+            body.promise().yielded = &on_chunk;
+            body.promise().yield_target = static_cast<NodeCore*>(this);
+            if constexpr (collects) {
+                if (this->extras == nullptr || this->extras->collect) this->set_output();
             }
+        }
+        return body;
+    }
+    static void tell_end(Body body, PromiseBase::Done done, void* target) noexcept {
+        body.promise().done = done;
+        body.promise().target = target;
+    }
+
+    // Of a coroutine that has ended in one, which goes.
+    void keep_result(Body body) {
+        const OwnedFrame frame(body);
+        if constexpr (std::is_void_v<Output>) {
+            this->set_output();
+        } else if constexpr (!collects) {
+            this->set_output(std::move(body.promise().result.value()));
         }
     }
 

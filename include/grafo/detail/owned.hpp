@@ -16,7 +16,7 @@ public:
         reset(other.release());
         return *this;
     }
-    ~Owned() { delete object_; }
+    [[gnu::always_inline]] ~Owned() { delete object_; }
 
     [[nodiscard]] T* get() const noexcept { return object_; }
     [[nodiscard]] T& operator*() const noexcept { return *object_; }

@@ -22,7 +22,7 @@ public:
 
     template <class U>
     void set_value(U&& value) {
-        reset();
+        if constexpr (!std::is_trivially_destructible_v<Stored>) reset();  // never an error here
         if constexpr (std::is_reference_v<T>) {
             T reference = static_cast<U&&>(value);
             ::new (static_cast<void*>(&value_)) Stored(std::addressof(reference));

@@ -60,6 +60,7 @@ public:
         watched_ = observed_ || options_.shuffled;
         keeps_book_ = options_.timing || options_.streaming;
         looks_ahead_ = plan.node_count > nodes_in_cache;
+        does_more_ = keeps_book_ || looks_ahead_;
         active_.reserve(16);
         report_->completed.reserve(plan.node_count);
         report_->reserve_graphs(plan.graphs);
@@ -163,6 +164,7 @@ public:
 
     // A reader has moved on from a chunk of the node.
     void moved_on(NodeCore& node, const HeldChunk& chunk) noexcept;
+    bool moved_on(const NodeCore& node, Stream& stream, const HeldChunk& chunk) const noexcept;
 
     // The body, or what drives it, has ended; the frame must not be destroyed yet.
     static void on_done(void* target) noexcept {
@@ -246,7 +248,7 @@ private:
 
     // Is code of the user's what comes next, if anything does?
     [[nodiscard]] bool comes_to_code() const noexcept {
-        return !has_queued() && (ready_.empty() || runs_code(*ready_.front()));
+        return (!queued_ || !has_queued()) && (ready_.empty() || runs_code(*ready_.front()));
     }
 
     // The reader goes on here, and not in a turn of the loop of its own. True if it waits again.
@@ -271,6 +273,7 @@ private:
     // The same, when the last edge of the node is new and will be counted apart.
     bool touch_without_last(NodeCore& node);
     void reset(NodeCore& node);
+    void begin_lap(NodeCore& node, std::uint32_t stamp) noexcept;
     static void reset_specials(NodeCore& node) noexcept;
 
     [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept;
@@ -296,15 +299,19 @@ private:
 
     void begin(NodeCore& node);
     // See run_plain.hpp.
-    [[nodiscard]] NodeCore* next_plain() noexcept;
-    void run_plain(NodeCore& node);
+    bool run_plain(NodeCore& node);
+    bool run_plain_ones(int& budget);
     void become_common() noexcept;
     void leave_plain(NodeCore& node, std::exception_ptr error);
-    void finish_common(NodeCore& node);
+    void leave_stretch(NodeCore& node, NodeCore::Stretch stretch);
+    [[nodiscard]] bool is_special() const noexcept {
+        return bits_of<std::uint64_t>(static_cast<const RunSpecials&>(*this)) != 0;
+    }
+    void do_more(NodeCore& node);
     void book_start(NodeCore& node);
     void book_end(NodeCore& node);
     void pass_on(NodeCore& child, std::uint32_t stamp);
-    void pass_on_all(NodeCore& node);
+    bool pass_on_all(NodeCore& node);
     void deliver_all_slowly(NodeCore& node);
     // It will not run, and says why by its state.
     void begin_in_vain(NodeCore& node);
@@ -414,7 +421,7 @@ private:
         node.pending = 0;
     }
 
-    void park(NodeCore& node) {
+    [[gnu::always_inline]] void park(NodeCore& node) {
         node.phase = Phase::parked;
         --slots_;
         if (node.extras != nullptr && node.extras->timer != nullptr) node.extras->timer->pause();
@@ -519,6 +526,7 @@ private:
     bool observed_ = false;
     bool keeps_book_ = false;   // of times, or of events
     bool looks_ahead_ = false;  // see look_ahead.hpp
+    bool does_more_ = false;    // one of the two
     bool telling_ = false;      // the reader runs inside the pump
     unsigned stops_ = 0;        // how often it was asked for
     bool cancelled_ = false;    // the awaiting coroutine was cancelled
@@ -575,6 +583,7 @@ inline void EdgeTask::on_done(void* target) noexcept {
     auto& task = *static_cast<EdgeTask*>(target);
     task.run_.edge_done(task);
 }
+inline void on_end(void* node) noexcept { Run::on_done(static_cast<NodeCore*>(node)); }
 inline bool on_chunk(void* node, void* item) {
     auto& core = *static_cast<NodeCore*>(node);
     return static_cast<Run*>(core.run)->yielded(core, item);

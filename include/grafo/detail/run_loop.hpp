@@ -35,13 +35,11 @@ inline bool Run::work() noexcept {
 }
 
 inline bool Run::work_on() {
-    for (int budget = 128; budget > 0; --budget) {
+    for (int budget = 128; budget > 0;) {
         // Before the user's code goes on, the reader sees what has happened, if it waits.
         if (reader_waits() && comes_to_code() && !tell_reader()) return true;
-        if (NodeCore* node = next_plain(); node != nullptr) {
-            run_plain(*node);
-            continue;
-        }
+        if (run_plain_ones(budget)) continue;
+        --budget;
         if (dropped_ || frozen_) {
             let_finished_go();
             return false;

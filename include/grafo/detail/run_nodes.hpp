@@ -50,15 +50,20 @@ inline bool Run::touch_without_last(NodeCore& node) {
     return true;
 }
 
-[[gnu::always_inline]] inline void Run::reset(NodeCore& node) {
+inline void Run::reset(NodeCore& node) {
     static_cast<NodeLap&>(node) = NodeLap();
-    node.stamp = stamp_;
+    node.pending = node.in.size();
+    begin_lap(node, stamp_);
+    if (node.NodeSpecials::any()) reset_specials(node);
+}
+
+// What is reset but the lap itself and what is special.
+[[gnu::always_inline]] inline void Run::begin_lap(NodeCore& node, std::uint32_t stamp) noexcept {
+    node.stamp = stamp;
     node.run = this;
     node.flags = 0;
     node.running = false;
-    node.pending = node.in.size();
-    if (node.has_output) node.drop_output();
-    if (node.NodeSpecials::any()) reset_specials(node);
+    node.drop_output();
 }
 
 [[gnu::noinline]] inline void Run::reset_specials(NodeCore& node) noexcept {

@@ -14,15 +14,27 @@ namespace grafo::detail {
 
 // Counts the child down over an edge that only orders, or forwards without a transform.
 [[gnu::always_inline]] inline void Run::pass_on(NodeCore& child, std::uint32_t stamp) {
-    if (child.stamp != stamp) {
+    if (child.stamp == stamp) {
+        if (child.state != NodeState::pending || --child.pending > 0) return;
+        if (bits_of<std::uint32_t>(static_cast<const NodeLap&>(child)) != 0 ||
+            child.NodeSpecials::any()) {
+            return make_ready(child);
+        }
+    } else {
         if (child.plan != plan_id_) return;
-        reset(child);
-    }
-    if (child.state != NodeState::pending || --child.pending > 0) return;
-    if (bits_of<std::uint32_t>(static_cast<const NodeLap&>(child)) != 0 ||
-        child.NodeSpecials::any()) {
-        make_ready(child);
-        return;
+        const std::uint32_t pending = child.in.size() - 1;
+        begin_lap(child, stamp);
+        child.pending = pending;
+        if (child.NodeSpecials::any()) [[unlikely]]
+            reset_specials(child);
+        if (pending > 0) {
+            static_cast<NodeLap&>(child) = NodeLap();
+            return;
+        }
+        if (child.NodeSpecials::any()) [[unlikely]] {
+            static_cast<NodeLap&>(child) = NodeLap();
+            return make_ready(child);
+        }
     }
     NodeLap lap;
     lap.state = NodeState::ready;
@@ -32,14 +44,15 @@ namespace grafo::detail {
     if (looks_ahead_) fetch_rest(child);
 }
 
-// The end of a completed node: on to its children.
-[[gnu::always_inline]] inline void Run::pass_on_all(NodeCore& node) {
+// The end of a completed node: on to its children. False if code of the user's may have run.
+[[gnu::always_inline]] inline bool Run::pass_on_all(NodeCore& node) {
     if (node.asks_edges) {
         deliver_all_slowly(node);
-        return;
+        return false;
     }
     const std::uint32_t stamp = stamp_;
     for (const OutEdge edge : node.out) pass_on(edge.plain_child(), stamp);
+    return true;
 }
 
 inline void Run::deliver_all(NodeCore& node) {
@@ -60,20 +73,6 @@ inline void Run::deliver_all(NodeCore& node) {
     settling_ = nullptr;
 }
 
-// The next node if nothing about it or the run is special: to be started, or to go on after a
-// chunk.
-[[gnu::always_inline]] inline NodeCore* Run::next_plain() noexcept {
-    if (bits_of<std::uint64_t>(static_cast<const RunSpecials&>(*this)) != 0 ||
-        slots_ >= options_.max_concurrency) {
-        return nullptr;
-    }
-    NodeCore* node = ready_.plain_front();
-    if (node == nullptr || node->NodeSpecials::any()) return nullptr;
-    if (node->state != NodeState::ready && node->phase != Phase::parked) return nullptr;
-    ready_.pop_plain();
-    return node;
-}
-
 // A node on the short path has no place counted: it ends at once, or gets one here.
 [[gnu::noinline]] inline void Run::become_common() noexcept {
     executing_ = nullptr;
@@ -86,9 +85,16 @@ inline void Run::deliver_all(NodeCore& node) {
     finish_at_once(node, std::move(error));
 }
 
-[[gnu::noinline]] inline void Run::finish_common(NodeCore& node) {
+// The body waits, or has thrown.
+[[gnu::noinline]] inline void Run::leave_stretch(NodeCore& node, NodeCore::Stretch stretch) {
     become_common();
-    finish_executed(node);
+    if (stretch == NodeCore::Stretch::threw) {
+        node.phase = Phase::finished;
+        finish_executed(node);
+        return;
+    }
+    boundary_known_ = false;
+    if (!dropped_) activate(node);
 }
 
 [[gnu::noinline]] inline void Run::book_start(NodeCore& node) {
@@ -101,15 +107,22 @@ inline void Run::deliver_all(NodeCore& node) {
 
 [[gnu::noinline]] inline void Run::book_end(NodeCore& node) {
     boundary_known_ = false;
-    if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
+    if (options_.timing) {
+        node.runtime = boundary().time_since_epoch() - node.runtime;
+        node.timed = true;
+    }
     if (options_.streaming) tell(EventKind::completed, node);
 }
 
-[[gnu::always_inline]] inline void Run::run_plain(NodeCore& node) {
-    if (node.state != NodeState::ready) return resume_parked(node);
+[[gnu::always_inline]] inline void Run::do_more(NodeCore& node) {
     if (looks_ahead_ && node.next != nullptr && node.next->next != nullptr) {
         fetch_neighbours(*node.next->next);
     }
+    if (keeps_book_) book_start(node);
+}
+
+// False if what comes next may not be plain any more.
+[[gnu::always_inline]] inline bool Run::run_plain(NodeCore& node) {
     NodeLap lap;
     lap.state = NodeState::running;
     lap.phase = Phase::body;
@@ -118,41 +131,58 @@ inline void Run::deliver_all(NodeCore& node) {
     node.running = true;
     executing_ = &node;
     core_.enter(&node);
-    std::coroutine_handle<> body;
     try {
-        if (keeps_book_) book_start(node);
-        body = node.call(&Run::on_done, &node);
-    } catch (...) {
-        return leave_plain(node, std::current_exception());
-    }
-    if (body) {
-        core_.resume(body);
-        if (node.phase != Phase::finished) {
-            boundary_known_ = false;
-            become_common();
-            if (!dropped_) activate(node);
-            return;
+        if (does_more_) do_more(node);
+        const auto stretch = node.run_plainly(core_);
+        if (stretch != NodeCore::Stretch::ended) {
+            leave_stretch(node, stretch);
+            return false;
         }
+    } catch (...) {
+        leave_plain(node, std::current_exception());
+        return false;
     }
     // The body may have stopped, dropped or rewired the run; what else is special comes from
     // outside.
-    if (bits_of<std::uint64_t>(static_cast<const RunSpecials&>(*this)) != 0) {
-        return body ? finish_common(node) : leave_plain(node, nullptr);
-    }
-    try {
-        if (!node.take_plain_result()) return finish_common(node);
-    } catch (...) {
-        return leave_plain(node, std::current_exception());
+    if (is_special()) {
+        leave_plain(node, nullptr);
+        return false;
     }
     executing_ = nullptr;
     node.running = false;
-    node.phase = Phase::idle;
-    node.state = NodeState::completed;
-    node.ended = NodeState::completed;
+    lap.phase = Phase::idle;
+    lap.state = lap.ended = NodeState::completed;
+    static_cast<NodeLap&>(node) = lap;
     node.pending = ++settled_;
     report_->completed.push_back(&node);
     if (keeps_book_) book_end(node);
-    pass_on_all(node);
+    return pass_on_all(node);
+}
+
+// As many as `budget` says; one only where a reader comes in between. False if the next node, or
+// the run, is not plain.
+[[gnu::always_inline]] inline bool Run::run_plain_ones(int& budget) {
+    if (is_special() || slots_ >= options_.max_concurrency) return false;
+    NodeCore* node = ready_.plain_front();
+    if (node == nullptr || node->NodeSpecials::any()) return false;
+    if (node->phase == Phase::parked) {
+        ready_.pop_plain();
+        resume_parked(*node);
+        --budget;
+        return true;
+    }
+    if (node->state != NodeState::ready) return false;
+    int left = options_.streaming ? 1 : budget;
+    budget -= left;
+    do {
+        ready_.pop_plain();
+        --left;
+        if (!run_plain(*node)) break;
+        node = ready_.plain_front();
+    } while (left > 0 && node != nullptr && !node->NodeSpecials::any() &&
+             node->state == NodeState::ready);
+    budget += left;
+    return true;
 }
 
 }  // namespace grafo::detail

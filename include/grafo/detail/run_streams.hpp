@@ -11,19 +11,17 @@
 // Chunks and their readers, and those who look on.
 namespace grafo::detail {
 
-inline Event Run::take_event() {
-    EventRecord& record = events_.front();
-    NodeCore& node = *record.node;
+[[gnu::always_inline]] inline Event Run::take_event() {
+    const EventRecord record = events_.take();
+    Event event(record.kind, *record.node, record.attempt);
     if (record.kind == EventKind::chunk) {
-        held_by_ = &node;
+        held_by_ = record.node;
         held_ = record.chunk();
-        const unsigned attempt = record.attempt;
-        events_.pop();
-        return Event(EventKind::chunk, node, attempt, held_.item);
+        event.set_chunk(held_.item);
+    } else if (record.has_error()) {
+        const Owned<ToldError> told(record.told);
+        event.set_error(std::move(told->error), told->delay);
     }
-    Event event(record.kind, node, record.attempt);
-    if (record.has_error()) event.set_error(std::move(record.told->error), record.told->delay);
-    events_.pop();
     return event;
 }
 
@@ -46,8 +44,9 @@ inline bool Run::yielded(NodeCore& node, void* item) {
 }
 
 inline void Run::drop_events() noexcept {
-    for (; !events_.empty(); events_.pop()) {
-        const EventRecord& record = events_.front();
+    while (!events_.empty()) {
+        const EventRecord record = events_.take();
+        if (record.has_error()) delete record.told;
         if (record.kind == EventKind::chunk) moved_on(*record.node, record.chunk());
     }
 }
@@ -74,7 +73,7 @@ inline void Run::open_stream(NodeCore& node) {
     }
 }
 
-inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
+[[gnu::noinline]] inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
     std::uint32_t readers = options_.streaming ? 1 : 0;
     for (PipeEnd* end : stream.ends) {
         if (!end->reads()) continue;
@@ -112,20 +111,22 @@ inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
 }
 
 inline void Run::moved_on(NodeCore& node, const HeldChunk& chunk) noexcept {
-    Stream* const stream = node.stream();
-    if (!chunk.own && stream != nullptr) {
-        --(chunk.copy != nullptr ? chunk.copy->sharers : stream->sharers);
-    }
-    if (chunk.copy != nullptr) {
-        if (--chunk.copy->readers > 0) return;
-        delete chunk.copy;
-        if (node.stamp != stamp_) return;  // the reader of the events outlives the run
-        if (--stream->copies > stream->buffer) return;
-        if (node.phase != Phase::parked || node.queued) return;
-    } else if (stream != nullptr && stream->readers > 0 && --stream->readers > 0) {
-        return;
+    if (Stream* const stream = node.stream(); stream != nullptr) {
+        if (!moved_on(node, *stream, chunk)) return;
     }
     if (!dropped_ && !frozen_) unpark(node);
+}
+
+// True if that was the last reader.
+[[gnu::noinline]] inline bool Run::moved_on(const NodeCore& node, Stream& stream,
+                                            const HeldChunk& chunk) const noexcept {
+    if (!chunk.own) --(chunk.copy != nullptr ? chunk.copy->sharers : stream.sharers);
+    if (chunk.copy == nullptr) return stream.readers == 0 || --stream.readers == 0;
+    if (--chunk.copy->readers > 0) return false;
+    delete chunk.copy;
+    if (node.stamp != stamp_) return false;  // the reader of the events outlives the run
+    if (--stream.copies > stream.buffer) return false;
+    return node.phase == Phase::parked && !node.queued;
 }
 
 inline void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept {
