@@ -139,6 +139,25 @@ TEST_CASE("Given a node in the middle, it runs what that needs and what that lea
     CHECK(fork.d.state() == NodeState::pending);
 }
 
+TEST_CASE("A generator that lets others run goes on where it was") {
+    int begun = 0;
+    Node numbers{"numbers", [&]() -> AsyncGenerator<int> {
+                     ++begun;
+                     for (int i = 0; i < 1000; ++i) co_yield i;
+                 }};
+    std::size_t seen = 0;
+    Node other{"other", [&]() -> Task<> {
+                   seen = numbers.state() == NodeState::running ? 1 : 0;
+                   co_return;
+               }};
+    Node last{"last", []() -> Task<> { co_return; }};
+    other.connect(last);
+    run_it(TreeExecutor{numbers, other});
+    CHECK(begun == 1);
+    CHECK(seen == 1);
+    CHECK(numbers.output().size() == 1000);
+}
+
 TEST_CASE("A node that is given twice, or with nodes that lead to it, runs once") {
     Fork fork;
     run_it(TreeExecutor{fork.a, fork.e, fork.a, fork.b, fork.e});

@@ -18,6 +18,7 @@ struct Plan {
     std::size_t node_count = 0;
     FlatList<NodeCore*> starts;  // those without parents, in connection order
     FlatList<Graph*> graphs;
+    bool open = false;  // some edge leads to a node that is not among them
 };
 
 inline void throw_missing(const NodeCore& node, std::uint32_t param) {
@@ -251,7 +252,11 @@ inline void make_plan(Plan& plan, const NodeList& given) {
     for (std::size_t i = 0; i < settled.size(); ++i) {
         for (const OutEdge& edge : settled[i]->out) {
             NodeCore& child = edge.child();
-            if (child.mark == seen && --child.scratch == 0) settled.push_back(&child);
+            if (child.mark != seen) {
+                made.open = true;
+            } else if (--child.scratch == 0) {
+                settled.push_back(&child);
+            }
         }
     }
     if (settled.size() < nodes.size()) throw_cycle(nodes);

@@ -37,7 +37,7 @@ namespace grafo::detail {
 
 // What makes a run more than starting the next node, together so that one look tells.
 struct RunSpecials {
-    bool watched_ = false;   // it is observed, or shuffled
+    bool watched_ = false;   // it is observed, shuffled, or has edges to nodes that are not in it
     bool stopping_ = false;  // nothing more starts
     bool dropped_ = false;   // the holder is gone
     bool frozen_ = false;    // the holder will be gone once nothing here is busy
@@ -57,7 +57,7 @@ public:
           plan_id_(plan.id),
           stamp_(next_stamp()),
           observed_(!options_.observers.empty()) {
-        watched_ = observed_ || options_.shuffled;
+        watched_ = observed_ || options_.shuffled || plan.open;
         keeps_book_ = options_.timing || options_.streaming;
         looks_ahead_ = plan.node_count > nodes_in_cache;
         does_more_ = keeps_book_ || looks_ahead_;
@@ -227,8 +227,11 @@ private:
 
     // ---- the loop of the run ------------------------------------------------------------------
 
-    void schedule() noexcept {
-        if (!pumping_ && !Job::linked()) core_.make_ready(*this);
+    [[gnu::always_inline]] void schedule() noexcept {
+        if (!pumping_) make_pump_ready();
+    }
+    [[gnu::noinline]] void make_pump_ready() noexcept {
+        if (!Job::linked()) core_.make_ready(*this);
     }
 
     static void pump(Job& job);
@@ -262,8 +265,7 @@ private:
     bool end_fatally();
 
     [[nodiscard]] bool reader_waits() const noexcept {
-        return options_.streaming && waiter_ != nullptr && !events_.empty() && !dropped_ &&
-               !frozen_;
+        return !events_.empty() && waiter_ != nullptr && !dropped_ && !frozen_;
     }
 
     // ---- a node's life ------------------------------------------------------------------------

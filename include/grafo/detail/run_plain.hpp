@@ -21,7 +21,6 @@ namespace grafo::detail {
             return make_ready(child);
         }
     } else {
-        if (child.plan != plan_id_) return;
         const std::uint32_t pending = child.in.size() - 1;
         begin_lap(child, stamp);
         child.pending = pending;
@@ -56,7 +55,7 @@ namespace grafo::detail {
 }
 
 inline void Run::deliver_all(NodeCore& node) {
-    if (node.state == NodeState::completed && !observed_) {
+    if (node.state == NodeState::completed && !watched_ && !rewired_) {
         pass_on_all(node);
     } else {
         deliver_all_slowly(node);
@@ -88,11 +87,7 @@ inline void Run::deliver_all(NodeCore& node) {
 // The body waits, or has thrown.
 [[gnu::noinline]] inline void Run::leave_stretch(NodeCore& node, NodeCore::Stretch stretch) {
     become_common();
-    if (stretch == NodeCore::Stretch::threw) {
-        node.phase = Phase::finished;
-        finish_executed(node);
-        return;
-    }
+    if (stretch == NodeCore::Stretch::threw) return finish_executed(node);
     boundary_known_ = false;
     if (!dropped_) activate(node);
 }
