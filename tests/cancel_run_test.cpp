@@ -4,6 +4,7 @@
 #include <chrono>
 #include <coroutine>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -661,6 +662,31 @@ TEST_CASE(
     CHECK(dependent.state() == NodeState::skipped);
     CHECK(slow.state() == NodeState::cancelled);
     CHECK(report.completed().empty());
+}
+
+TEST_CASE("The destructor of a node's former output stops the run: the node does not begin anew") {
+    std::optional<TreeExecutor> executor;
+    bool armed = false;
+    int begun = 0;
+    Node first{"first", []() -> Task<> { co_return; }};
+    Node second{"second", [&]() -> Task<std::shared_ptr<int>> {
+                    ++begun;
+                    co_return std::shared_ptr<int>(new int, [&](int* number) {
+                        delete number;
+                        if (armed) executor->stop();
+                    });
+                }};
+    first.connect(second);
+    executor.emplace({first});
+    EventLoop loop{virtual_time};
+    loop.run(executor->run());
+    armed = true;
+    const RunReport report = loop.run(executor->try_run());
+    armed = false;
+    CHECK(begun == 1);
+    CHECK(report.stopped());
+    CHECK(ids(report.completed()) == Log{"first"});
+    CHECK(ids(report.cancelled()) == Log{"second"});
 }
 
 TEST_CASE("Under keep_going only what depends on the failure is skipped") {

@@ -313,7 +313,7 @@ private:
     void book_start(NodeCore& node);
     void book_end(NodeCore& node);
     void pass_on(NodeCore& child, std::uint32_t stamp);
-    bool pass_on_all(NodeCore& node);
+    void pass_on_all(NodeCore& node);
     void deliver_all_slowly(NodeCore& node);
     // It will not run, and says why by its state.
     void begin_in_vain(NodeCore& node);

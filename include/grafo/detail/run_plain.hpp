@@ -43,15 +43,14 @@ namespace grafo::detail {
     if (looks_ahead_) fetch_rest(child);
 }
 
-// The end of a completed node: on to its children. False if code of the user's may have run.
-[[gnu::always_inline]] inline bool Run::pass_on_all(NodeCore& node) {
+// The end of a completed node: on to its children.
+[[gnu::always_inline]] inline void Run::pass_on_all(NodeCore& node) {
     if (node.asks_edges) {
         deliver_all_slowly(node);
-        return false;
+        return;
     }
     const std::uint32_t stamp = stamp_;
     for (const OutEdge edge : node.out) pass_on(edge.plain_child(), stamp);
-    return true;
 }
 
 inline void Run::deliver_all(NodeCore& node) {
@@ -116,7 +115,7 @@ inline void Run::deliver_all(NodeCore& node) {
     if (keeps_book_) book_start(node);
 }
 
-// False if what comes next may not be plain any more.
+// False if the node was not plain after all.
 [[gnu::always_inline]] inline bool Run::run_plain(NodeCore& node) {
     NodeLap lap;
     lap.state = NodeState::running;
@@ -151,7 +150,8 @@ inline void Run::deliver_all(NodeCore& node) {
     node.pending = ++settled_;
     report_->completed.push_back(&node);
     if (keeps_book_) book_end(node);
-    return pass_on_all(node);
+    pass_on_all(node);
+    return true;
 }
 
 // As many as `budget` says; one only where a reader comes in between. False if the next node, or
@@ -174,7 +174,8 @@ inline void Run::deliver_all(NodeCore& node) {
         --left;
         if (!run_plain(*node)) break;
         node = ready_.plain_front();
-    } while (left > 0 && node != nullptr && !node->NodeSpecials::any() &&
+        // Transforms, and destructors of former outputs, are the user's code as well.
+    } while (left > 0 && !is_special() && node != nullptr && !node->NodeSpecials::any() &&
              node->state == NodeState::ready);
     budget += left;
     return true;
