@@ -6,6 +6,7 @@
 #include <limits>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "allocations.hpp"
@@ -201,6 +202,33 @@ TEST_CASE(
         INFO("allocation " << n);
         CHECK(Counted::live() == 0);
         CHECK(first.children() == std::vector{AnyNode(second)});
+        if (allocations < n) break;
+    }
+}
+
+TEST_CASE("Whichever allocation fails while many nodes begin to wait, each of them ends once") {
+    constexpr int count = 40;
+    for (std::size_t n = 1;; ++n) {
+        const EmptyPool empty;
+        Node root{"root", []() -> Task<> { co_return; }};
+        for (int i = 0; i < count; ++i) {
+            root.connect(Node{"sleeper" + std::to_string(i), [] { return sleep_for(1ms); }});
+        }
+        TreeExecutor executor{root};
+        executor.on_error(ErrorPolicy::keep_going);
+        EventLoop loop{virtual_time};
+        Task<RunReport> run = executor.try_run();
+        INFO("allocation " << n);
+        allocations = 0;
+        fail_at = n;
+        try {
+            const RunReport report = loop.run(std::move(run));
+            fail_at = std::numeric_limits<std::size_t>::max();
+            CHECK(report.completed().size() + report.failed().size() + report.skipped().size() ==
+                  count + 1);
+        } catch (const std::bad_alloc&) {
+        }
+        fail_at = std::numeric_limits<std::size_t>::max();
         if (allocations < n) break;
     }
 }

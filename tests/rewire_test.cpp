@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -1045,4 +1047,55 @@ TEST_CASE("A transform that cuts an edge passed on before does not skip those be
     const RunReport report = run_it(TreeExecutor{parent});
     CHECK(report.completed().size() == 5);
     CHECK(second.output() == 2);
+}
+
+TEST_CASE("A former output whose destructor wires its node anew: the node is at rest, and obeys") {
+    enum class Act { connect_late, cut_other, cut_child };
+    for (const Act act : {Act::connect_late, Act::cut_other, Act::cut_child}) {
+        CAPTURE(act);
+        std::vector<std::string> log;
+        std::function<void()> on_gone;
+        const auto say = [&](const char* what) {
+            return [&log, what]() -> Task<> {
+                log.emplace_back(what);
+                co_return;
+            };
+        };
+        const auto wait_and_say = [&](const char* what) {
+            return [&log, what]() -> Task<> {
+                co_await sleep_for(1ms);
+                log.emplace_back(what);
+            };
+        };
+        Node first{"first", say("first")};
+        Node other{"other", wait_and_say("other")};
+        Node late{"late", wait_and_say("late")};
+        Node second{"second", [&]() -> Task<std::shared_ptr<int>> {
+                        log.emplace_back("second");
+                        co_return std::shared_ptr<int>(new int, [&](int* number) {
+                            delete number;
+                            if (on_gone) std::exchange(on_gone, nullptr)();
+                        });
+                    }};
+        Node third{"third", say("third")};
+        first.connect(second);
+        if (act == Act::cut_other) other.connect(second);
+        second.connect(third);
+        TreeExecutor executor{other, first};
+        EventLoop loop{virtual_time};
+        loop.run(executor.run());
+        log.clear();
+        on_gone = [&] {
+            if (act == Act::connect_late) late.connect(second);
+            if (act == Act::cut_other) other.disconnect(second);
+            if (act == Act::cut_child) second.disconnect(third);
+        };
+        const RunReport report = loop.run(executor.try_run());
+        CHECK(report.failed().empty());
+        CHECK(second.state() == NodeState::completed);
+        CHECK(third.state() == (act == Act::cut_child ? NodeState::skipped : NodeState::completed));
+        if (act == Act::connect_late) {
+            CHECK(log == std::vector<std::string>{"first", "other", "late", "second", "third"});
+        }
+    }
 }

@@ -17,9 +17,10 @@ public:
     [[nodiscard]] T& stored() noexcept { return output_; }
 
     void clear_output() noexcept final {
-        if (has_output) std::destroy_at(&output_);
-        has_output = false;
+        const bool had = has_output;
+        has_output = false;  // before its destructor, which may come back here
         owns_output = false;
+        if (had) std::destroy_at(&output_);
     }
 
 protected:

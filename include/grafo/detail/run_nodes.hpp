@@ -54,16 +54,16 @@ inline void Run::reset(NodeCore& node) {
     static_cast<NodeLap&>(node) = NodeLap();
     node.pending = node.in.size();
     begin_lap(node, stamp_);
+    node.drop_output();
     if (node.NodeSpecials::any()) reset_specials(node);
 }
 
-// What is reset but the lap itself and what is special.
+// What is reset but the lap itself, the output and what is special.
 [[gnu::always_inline]] inline void Run::begin_lap(NodeCore& node, std::uint32_t stamp) noexcept {
     node.stamp = stamp;
     node.run = this;
     node.flags = 0;
     node.running = false;
-    node.drop_output();
 }
 
 [[gnu::noinline]] inline void Run::reset_specials(NodeCore& node) noexcept {

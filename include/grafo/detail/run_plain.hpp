@@ -14,7 +14,8 @@ namespace grafo::detail {
 
 // Counts the child down over an edge that only orders, or forwards without a transform.
 [[gnu::always_inline]] inline void Run::pass_on(NodeCore& child, std::uint32_t stamp) {
-    if (child.stamp == stamp) {
+    if (child.stamp == stamp || child.owns_output || child.NodeSpecials::any()) {
+        if (child.stamp != stamp) reset(child);  // may run destructors, which look at the child
         if (child.state != NodeState::pending || --child.pending > 0) return;
         if (bits_of<std::uint32_t>(static_cast<const NodeLap&>(child)) != 0 ||
             child.NodeSpecials::any()) {
@@ -23,16 +24,11 @@ namespace grafo::detail {
     } else {
         const std::uint32_t pending = child.in.size() - 1;
         begin_lap(child, stamp);
+        child.has_output = false;
         child.pending = pending;
-        if (child.NodeSpecials::any()) [[unlikely]]
-            reset_specials(child);
         if (pending > 0) {
             static_cast<NodeLap&>(child) = NodeLap();
             return;
-        }
-        if (child.NodeSpecials::any()) [[unlikely]] {
-            static_cast<NodeLap&>(child) = NodeLap();
-            return make_ready(child);
         }
     }
     NodeLap lap;
@@ -125,15 +121,16 @@ inline void Run::deliver_all(NodeCore& node) {
     node.running = true;
     executing_ = &node;
     core_.enter(&node);
+    auto stretch = NodeCore::Stretch::ended;
     try {
         if (does_more_) do_more(node);
-        const auto stretch = node.run_plainly(core_);
-        if (stretch != NodeCore::Stretch::ended) {
-            leave_stretch(node, stretch);
-            return false;
-        }
+        stretch = node.run_plainly(core_);
     } catch (...) {
         leave_plain(node, std::current_exception());
+        return false;
+    }
+    if (stretch != NodeCore::Stretch::ended) {
+        leave_stretch(node, stretch);  // what this throws is the run's own trouble
         return false;
     }
     // The body may have stopped, dropped or rewired the run; what else is special comes from
