@@ -49,7 +49,7 @@ public:
     bool await_suspend(std::coroutine_handle<>) const {
         if (promise_.yielded != nullptr) return promise_.yielded(promise_.yield_target, item_);
         promise_.item = item_;
-        LoopCore::current->next = std::coroutine_handle<>::from_address(promise_.target);
+        promise_.resume_target();
         return true;
     }
     void await_resume() const {

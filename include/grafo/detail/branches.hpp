@@ -89,8 +89,7 @@ public:
         flags = 0;
         TaskPromise<T>& promise = TaskAccess::handle(task_).promise();
         promise.context = this;
-        promise.done = &TaskBranch::on_done;
-        promise.target = this;
+        promise.tell_end(&TaskBranch::on_done, this);
     }
     void destroy_frame() noexcept override { task_ = Task<T>(); }
     [[nodiscard]] Result<T>& result() const noexcept {

@@ -18,8 +18,7 @@ public:
     Detached(std::coroutine_handle<> coroutine, PromiseBase& promise) noexcept
         : Job(&Detached::advance), coroutine_(coroutine) {
         promise.context = this;
-        promise.done = &Detached::on_done;
-        promise.target = this;
+        promise.tell_end(&Detached::on_done, this);
     }
 
     [[nodiscard]] bool done() const noexcept { return done_; }

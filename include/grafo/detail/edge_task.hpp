@@ -21,8 +21,7 @@ public:
     void start(LoopCore& core) {
         PromiseBase& promise = TaskAccess::handle(task_).promise();
         promise.context = this;
-        promise.done = &EdgeTask::on_done;
-        promise.target = this;
+        promise.tell_end(&EdgeTask::on_done, this);
         running = true;
         core.resume(TaskAccess::handle(task_));
     }

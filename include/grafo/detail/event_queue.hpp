@@ -38,6 +38,10 @@ struct EventRecord {
     [[nodiscard]] bool has_error() const noexcept {
         return kind == EventKind::failed || kind == EventKind::retrying;
     }
+    // Destroys what the record owns, where no reader will.
+    void drop() const noexcept {
+        if (has_error()) delete told;
+    }
     [[nodiscard]] HeldChunk chunk() const noexcept {
         return copied ? HeldChunk{copy->item(), copy} : HeldChunk{item, nullptr};
     }
@@ -49,9 +53,7 @@ public:
     EventQueue(const EventQueue&) = delete;
     EventQueue& operator=(const EventQueue&) = delete;
     ~EventQueue() {
-        while (!empty()) {
-            if (const EventRecord record = take(); record.has_error()) delete record.told;
-        }
+        while (!empty()) take().drop();
     }
     [[nodiscard]] bool empty() const noexcept { return first_ == records_.size(); }
     [[gnu::always_inline]] void push(const EventRecord& record) { records_.push_back(record); }

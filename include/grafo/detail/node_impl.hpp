@@ -93,7 +93,7 @@ public:
             return {};
         } else {
             body_ = make_body();
-            tell_end(body_, done, target);
+            body_.promise().tell_end(done, target);
             return body_;
         }
     }
@@ -106,7 +106,7 @@ public:
             core.resume(body);  // nobody is told of an end that is seen here
             if (!body.done()) {
                 body_ = body;
-                tell_end(body, &on_end, static_cast<NodeCore*>(this));
+                body.promise().tell_end(&on_end, static_cast<NodeCore*>(this));
                 return NodeCore::Stretch::waits;
             }
             if (!body.promise().result.has_value()) {
@@ -234,10 +234,6 @@ private:
             }
         }
         return body;
-    }
-    static void tell_end(Body body, PromiseBase::Done done, void* target) noexcept {
-        body.promise().done = done;
-        body.promise().target = target;
     }
 
     // Of a coroutine that has ended in one, which goes.

@@ -164,7 +164,7 @@ public:
 
     // A reader has moved on from a chunk of the node.
     void moved_on(NodeCore& node, const HeldChunk& chunk) noexcept;
-    bool moved_on(const NodeCore& node, Stream& stream, const HeldChunk& chunk) const noexcept;
+    bool last_moved_on(const NodeCore& node, Stream& stream, const HeldChunk& chunk) const noexcept;
 
     // The body, or what drives it, has ended; the frame must not be destroyed yet.
     static void on_done(void* target) noexcept {

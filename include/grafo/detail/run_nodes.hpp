@@ -219,8 +219,7 @@ inline std::coroutine_handle<> Run::start_body(NodeCore& node) {
     extras.driver = extras.drive(node);
     const auto driver = TaskAccess::handle(extras.driver);
     driver.promise().context = &node;
-    driver.promise().done = &Run::on_done;
-    driver.promise().target = &node;
+    driver.promise().tell_end(&Run::on_done, &node);
     return driver;
 }
 

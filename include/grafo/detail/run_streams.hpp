@@ -46,7 +46,7 @@ inline bool Run::yielded(NodeCore& node, void* item) {
 inline void Run::drop_events() noexcept {
     while (!events_.empty()) {
         const EventRecord record = events_.take();
-        if (record.has_error()) delete record.told;
+        record.drop();
         if (record.kind == EventKind::chunk) moved_on(*record.node, record.chunk());
     }
 }
@@ -112,14 +112,14 @@ inline void Run::open_stream(NodeCore& node) {
 
 inline void Run::moved_on(NodeCore& node, const HeldChunk& chunk) noexcept {
     if (Stream* const stream = node.stream(); stream != nullptr) {
-        if (!moved_on(node, *stream, chunk)) return;
+        if (!last_moved_on(node, *stream, chunk)) return;
     }
     if (!dropped_ && !frozen_) unpark(node);
 }
 
 // True if that was the last reader.
-[[gnu::noinline]] inline bool Run::moved_on(const NodeCore& node, Stream& stream,
-                                            const HeldChunk& chunk) const noexcept {
+[[gnu::noinline]] inline bool Run::last_moved_on(const NodeCore& node, Stream& stream,
+                                                 const HeldChunk& chunk) const noexcept {
     if (!chunk.own) --(chunk.copy != nullptr ? chunk.copy->sharers : stream.sharers);
     if (chunk.copy == nullptr) return stream.readers == 0 || --stream.readers == 0;
     if (--chunk.copy->readers > 0) return false;
