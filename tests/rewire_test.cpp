@@ -1099,3 +1099,61 @@ TEST_CASE("A former output whose destructor wires its node anew: the node is at 
         }
     }
 }
+
+TEST_CASE("A former output whose destructor wires the node's parent, which is passing on, anew") {
+    enum class Act { connect_many, cut_next, cut_itself, stop };
+    for (const Act act : {Act::connect_many, Act::cut_next, Act::cut_itself, Act::stop}) {
+        CAPTURE(act);
+        std::vector<std::string> log;
+        std::function<void()> on_gone;
+        const auto say = [&](std::string what) {
+            return [&log, what = std::move(what)]() -> Task<> {
+                log.push_back(what);
+                co_return;
+            };
+        };
+        Node parent{"parent", say("parent")};
+        Node holder{"holder", [&]() -> Task<std::shared_ptr<int>> {
+                        log.emplace_back("holder");
+                        co_return std::shared_ptr<int>(new int, [&](int* number) {
+                            delete number;
+                            if (on_gone) std::exchange(on_gone, nullptr)();
+                        });
+                    }};
+        Node next{"next", say("next")};
+        Node last{"last", say("last")};
+        parent.connect(holder);
+        parent.connect(next);
+        parent.connect(last);
+        std::vector<AnyNode> late;
+        for (int i = 0; i < 10; ++i) {
+            late.push_back(Node{"late " + std::to_string(i), say("late")});
+        }
+        TreeExecutor executor{parent};
+        EventLoop loop{virtual_time};
+        loop.run(executor.run());
+        log.clear();
+        on_gone = [&] {
+            for (const AnyNode& node : late) {
+                if (act == Act::connect_many) parent.connect(node);
+            }
+            if (act == Act::cut_next) parent.disconnect(next);
+            if (act == Act::cut_itself) parent.disconnect(holder);
+            if (act == Act::stop) executor.stop();
+        };
+        const RunReport report = loop.run(executor.try_run());
+        CHECK(report.failed().empty());
+        std::vector<std::string> expected{"parent"};
+        switch (act) {
+            case Act::connect_many:
+                expected.insert(expected.end(), 10, "late");
+                expected.insert(expected.end(), {"holder", "next", "last"});
+                break;
+            case Act::cut_next: expected.insert(expected.end(), {"holder", "last"}); break;
+            case Act::cut_itself: expected.insert(expected.end(), {"next", "last"}); break;
+            case Act::stop: break;
+        }
+        CHECK(log == expected);
+        CHECK(report.completed().size() == expected.size());
+    }
+}

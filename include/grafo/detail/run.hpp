@@ -312,9 +312,11 @@ private:
     void do_more(NodeCore& node);
     void book_start(NodeCore& node);
     void book_end(NodeCore& node);
-    void pass_on(NodeCore& child, std::uint32_t stamp);
+    bool pass_on(NodeCore& node, std::uint32_t position, NodeCore& child, std::uint32_t stamp);
+    bool reset_child(NodeCore& node, std::uint32_t position, NodeCore& child);
     void pass_on_all(NodeCore& node);
     void deliver_all_slowly(NodeCore& node);
+    void deliver_rest(NodeCore& node);
     // It will not run, and says why by its state.
     void begin_in_vain(NodeCore& node);
     void open_stream(NodeCore& node);

@@ -54,8 +54,8 @@ inline void Run::reset(NodeCore& node) {
     static_cast<NodeLap&>(node) = NodeLap();
     node.pending = node.in.size();
     begin_lap(node, stamp_);
-    node.drop_output();
     if (node.NodeSpecials::any()) reset_specials(node);
+    node.drop_output();
 }
 
 // What is reset but the lap itself, the output and what is special.
@@ -72,7 +72,6 @@ inline void Run::reset(NodeCore& node) {
     node.runs_again = false;
     if (!node.has_extras) return;
     Extras& extras = *node.extras;
-    extras.error = nullptr;
     extras.skip_reason.clear();
     extras.attempts = 0;
     extras.again = 0;
@@ -82,6 +81,7 @@ inline void Run::reset(NodeCore& node) {
         extras.stream->open = false;
         extras.stream->copies = 0;
     }
+    extras.error = nullptr;  // last, for its destructor is the user's code
 }
 
 inline bool Run::is_settled(const NodeCore& node) const noexcept {

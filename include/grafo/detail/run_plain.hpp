@@ -12,14 +12,17 @@
 // another way: a body that throws, waits, or was cancelled meanwhile.
 namespace grafo::detail {
 
-// Counts the child down over an edge that only orders, or forwards without a transform.
-[[gnu::always_inline]] inline void Run::pass_on(NodeCore& child, std::uint32_t stamp) {
+// Counts the child down over an edge that only orders, or forwards without a transform. False if
+// what it took along changed the run, or the edges that are left.
+[[gnu::always_inline]] inline bool Run::pass_on(NodeCore& node, std::uint32_t position,
+                                                NodeCore& child, std::uint32_t stamp) {
     if (child.stamp == stamp || child.owns_output || child.NodeSpecials::any()) {
-        if (child.stamp != stamp) reset(child);  // may run destructors, which look at the child
-        if (child.state != NodeState::pending || --child.pending > 0) return;
+        if (child.stamp != stamp && !reset_child(node, position, child)) return false;
+        if (child.state != NodeState::pending || --child.pending > 0) return true;
         if (bits_of<std::uint32_t>(static_cast<const NodeLap&>(child)) != 0 ||
             child.NodeSpecials::any()) {
-            return make_ready(child);
+            make_ready(child);
+            return true;
         }
     } else {
         const std::uint32_t pending = child.in.size() - 1;
@@ -28,7 +31,7 @@ namespace grafo::detail {
         child.pending = pending;
         if (pending > 0) {
             static_cast<NodeLap&>(child) = NodeLap();
-            return;
+            return true;
         }
     }
     NodeLap lap;
@@ -37,6 +40,19 @@ namespace grafo::detail {
     static_cast<NodeLap&>(child) = lap;
     ready_.push_plain(child);
     if (looks_ahead_) fetch_rest(child);
+    return true;
+}
+
+// With its former output, whose destructors may do anything.
+[[gnu::noinline]] inline bool Run::reset_child(NodeCore& node, std::uint32_t position,
+                                               NodeCore& child) {
+    settling_ = &node;
+    cursor_ = position;
+    end_ = node.out.size();
+    reset(child);
+    if (is_special()) return false;
+    settling_ = nullptr;
+    return true;
 }
 
 // The end of a completed node: on to its children.
@@ -46,7 +62,13 @@ namespace grafo::detail {
         return;
     }
     const std::uint32_t stamp = stamp_;
-    for (const OutEdge edge : node.out) pass_on(edge.plain_child(), stamp);
+    const OutEdge* const edges = node.out.begin();
+    const std::uint32_t count = node.out.size();
+    for (std::uint32_t i = 0; i < count; ++i) {
+        if (pass_on(node, i, edges[i].plain_child(), stamp)) continue;
+        deliver_rest(node);
+        return;
+    }
 }
 
 inline void Run::deliver_all(NodeCore& node) {
@@ -59,8 +81,14 @@ inline void Run::deliver_all(NodeCore& node) {
 
 [[gnu::noinline]] inline void Run::deliver_all_slowly(NodeCore& node) {
     settling_ = &node;
+    cursor_ = 0;
     end_ = node.out.size();
-    for (cursor_ = 0; cursor_ < end_ && !dropped_ && !frozen_;) {
+    deliver_rest(node);
+}
+
+// From `cursor_` on.
+inline void Run::deliver_rest(NodeCore& node) {
+    while (cursor_ < end_ && !dropped_ && !frozen_) {
         const OutEdge edge = node.out[cursor_++];  // a transform may remove edges
         deliver(node, edge);
     }
