@@ -14,7 +14,6 @@
 
 using namespace grafo;
 using namespace grafo::literals;
-using Catch::Matchers::ContainsSubstring;
 
 namespace {
 
@@ -66,21 +65,6 @@ Task<> nest(int depth, Token token, bool& bottom) {
         bottom = true;
         co_await std::suspend_always();
     }
-}
-
-// A run inside a node of a run, `depth` of them around one body.
-struct Flow {
-    Task<int> (*innermost)();
-    Token token;
-};
-Task<int> flow(int depth, const Flow& inside) {
-    if (depth == 0) co_return co_await inside.innermost();
-    const Node level{"level " + std::to_string(depth), flow, "depth"_a = depth - 1,
-                     "inside"_a = inside};
-    const Node above{"above", [](int x) { return x + 1; }, "x"_a = level};
-    const TreeExecutor executor{above};
-    co_await executor.run();
-    co_return above.output();
 }
 
 AsyncGenerator<int> count_to(int end) {
@@ -381,66 +365,4 @@ TEST_CASE("A run that is dropped destroys a million levels of awaits without rec
         CHECK(run(drop()));
     }
     CHECK(token.use_count() == 2);  // the callable's own, above
-}
-
-// ---- runs in runs -------------------------------------------------------------------------------
-
-TEST_CASE("Runs inside each other, a thousand deep, give a value") {
-    const Token token = std::make_shared<int>();
-    CHECK(run(flow(1000, Flow{[]() -> Task<int> { co_return 0; }, token})) == 1000);
-    CHECK(token.use_count() == 1);
-}
-
-TEST_CASE("An error comes up through a thousand runs inside each other, with all their names") {
-    const Token token = std::make_shared<int>();
-    const auto failing = []() -> Task<int> {
-        co_await grafo::yield();
-        throw std::out_of_range("the bottom");
-    };
-    std::string message;
-    try {
-        static_cast<void>(run(flow(1000, Flow{failing, token})));
-    } catch (const RunError& error) {
-        message = error.what();
-    }
-    CHECK_THAT(message, ContainsSubstring("level 1000") && ContainsSubstring("level 500") &&
-                            ContainsSubstring("level 1'") && ContainsSubstring("the bottom"));
-    CHECK(token.use_count() == 1);
-}
-
-// What stops runs inside runs takes stack by their depth: see docs/reliability.md.
-TEST_CASE("A cancellation goes down through runs inside each other, and comes up") {
-    const Token token = std::make_shared<int>();
-    const auto waiting = []() -> Task<int> {
-        co_await sleep_for(std::chrono::hours(1));
-        co_return 0;
-    };
-    EventLoop loop{virtual_time};
-    const auto in_time = [](Flow inside) -> Task<int> {
-        co_return co_await with_timeout(std::chrono::seconds(1), flow(60, inside));
-    };
-    CHECK_THROWS_AS(loop.run(in_time(Flow{waiting, token})), TimeoutError);
-    CHECK(token.use_count() == 1);
-    CHECK(loop.now().time_since_epoch() < std::chrono::hours(1));
-}
-
-TEST_CASE("Runs inside each other are dropped") {
-    const Token token = std::make_shared<int>();
-    static bool bottom = false;
-    const auto never = []() -> Task<int> {
-        bottom = true;
-        co_await std::suspend_always();
-        co_return 0;
-    };
-    const auto drop = [&]() -> Task<> {
-        const Node outer{"outer", flow, "depth"_a = 60, "inside"_a = Flow{never, token}};
-        const Node tick{"tick", count_to, "end"_a = 1};
-        const TreeExecutor executor{outer, tick};
-        AsyncGenerator<Event> events = executor.yielding();
-        static_cast<void>(co_await events.next());
-        while (!bottom) co_await grafo::yield();
-        events = AsyncGenerator<Event>();
-    };
-    run(drop());
-    CHECK(token.use_count() == 1);
 }

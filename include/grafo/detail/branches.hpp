@@ -206,6 +206,15 @@ protected:
         walk(Context::dropped, enter, leaf);
     }
 
+    void drop_below_branches() noexcept {
+        walk(
+            0, [](BranchSet&) { return true; },
+            [](Branch& branch) {
+                branch.drop_below();
+                return false;
+            });
+    }
+
     // The frames, from the innermost outwards.
     void destroy_branches() noexcept {
         be_destroyed();
@@ -263,6 +272,7 @@ private:
                 return true;
             case Ask::busy: return self.any_busy();
             case Ask::freeze: self.freeze_branches(); break;
+            case Ask::drop: self.drop_below_branches(); break;
         }
         return false;
     }

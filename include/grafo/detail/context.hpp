@@ -38,6 +38,9 @@ public:
     [[nodiscard]] bool busy() const noexcept;
     // Nothing below is resumed any more.
     void freeze() noexcept;
+    // This is about to be destroyed, and not busy: runs below let go of their nodes now, the
+    // innermost first, so that none does inside the destruction of another's.
+    void drop_below() noexcept;
     // Called when a dropped context may no longer be busy.
     virtual void reap() noexcept = 0;
     // The id of the node that it belongs to; empty where there is none.
@@ -64,7 +67,9 @@ struct Waiter : Job {
         cancel,  // give up: make yourself ready with `gave_up` set, or answer false
         busy,    // does anything outside use what is suspended here?
         freeze,  // pass `freeze` on to the contexts below
+        drop,    // pass `drop_below` on to them
     };
+    static constexpr std::size_t asks = 4;
     using Control = bool (*)(Waiter&, Ask);
 
     explicit Waiter(Control c) noexcept : Job(&Waiter::resume), control(c) {}
@@ -279,6 +284,10 @@ inline bool Context::busy() const noexcept {
 inline void Context::freeze() noexcept {
     flags |= dropped;
     if (waiter != nullptr) waiter->control(*waiter, Waiter::Ask::freeze);
+}
+
+inline void Context::drop_below() noexcept {
+    if (waiter != nullptr) waiter->control(*waiter, Waiter::Ask::drop);
 }
 
 template <class Promise>

@@ -16,6 +16,7 @@
 #include <grafo/detail/run_nodes.hpp>
 #include <grafo/detail/run_plain.hpp>
 #include <grafo/detail/run_streams.hpp>
+#include <grafo/detail/run_visit.hpp>
 #include <grafo/detail/run_wiring.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/detail/when_used.hpp>
@@ -309,6 +310,7 @@ private:
                 return true;
             case Ask::busy: return self.run_.busy();
             case Ask::freeze: self.run_.freeze(); break;
+            case Ask::drop: self.run_.drop_inside(); break;
         }
         return false;
     }

@@ -102,12 +102,11 @@ public:
     // Nothing more starts, but what runs whatever happens; what runs is cancelled, again on each
     // call, those from the second on.
     void stop() {
-        if (ended_) return;
+        if (ended_ || dropped_) return;
         report_->stopped = true;
         stopping_ = true;
         ++stops_;
         cancel_active();
-        schedule();
     }
     // The coroutine that awaits the run was cancelled: its events have no reader any more.
     void cancel_from_outside() {
@@ -122,9 +121,13 @@ public:
         waiter_ = waiter;
         awaiting_ = waiter != nullptr ? waiter->context : nullptr;
     }
-    [[nodiscard]] bool busy() const noexcept;
+    [[nodiscard]] bool busy() noexcept;
     // The awaiting coroutine will be destroyed once this is not busy.
     void freeze() noexcept;
+    // The holder will go, and this is not busy: what the nodes hold goes now.
+    void drop_inside() noexcept {
+        if (!dropped_) visit(Ask::drop);
+    }
     // The holder is gone. May delete this.
     void drop() noexcept;
 
@@ -442,7 +445,26 @@ private:
         node.stop_asked = true;
         node.cancel();
     }
-    void cancel_active();
+    void cancel_active() noexcept;
+
+    // ---- runs inside runs, see run_visit.hpp --------------------------------------------------
+
+    using Ask = Waiter::Ask;
+    // Where a visit has come to, of its executing node, those that wait and its edges.
+    struct VisitPlace {
+        enum class Stage : unsigned char { none, executing, waiting, over };
+        Stage stage = Stage::none;
+        std::size_t cursor = 0;
+        Run* next = nullptr;
+    };
+    [[nodiscard]] VisitPlace& visit_place(Ask ask) noexcept {
+        return visit_places_[static_cast<std::size_t>(ask)];
+    }
+    bool visit(Ask ask) noexcept;
+    bool visit_next(Ask ask) noexcept;
+    void end_visit(Ask ask) noexcept;
+    bool ask(NodeCore& node, Ask ask) noexcept;
+    bool ask_edges(Ask ask) noexcept;
 
     // ---- telling ------------------------------------------------------------------------------
 
@@ -508,6 +530,7 @@ private:
 
     // ---- a run that was dropped ---------------------------------------------------------------
 
+    void empty() noexcept;
     void abandon_all() noexcept;
     [[nodiscard]] static bool streams(const NodeCore& node) noexcept;
     void end_stream(NodeCore& node) noexcept;
@@ -556,6 +579,8 @@ private:
     EventQueue events_;
     Waiter* waiter_ = nullptr;     // the coroutine that awaits the end, or the next event
     Context* awaiting_ = nullptr;  // its context, also when it has been woken already
+    Context* reaper_ = nullptr;    // of a frozen run: the outermost that is to be destroyed
+    VisitPlace visit_places_[Waiter::asks];
     std::exception_ptr fatal_;
     Rewiring rewiring_;
     // A node that will run again, and those that still read its former output.

@@ -7,49 +7,38 @@
 
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/run.hpp>
+#include <grafo/detail/run_visit.hpp>
 
 // How a run ends, and what happens when its holder is gone before that.
 namespace grafo::detail {
 
-inline bool Run::busy() const noexcept {
-    if (executing_ != nullptr || transforming_) return true;
-    for (const NodeCore* node : active_) {
-        if (node->phase != Phase::parked && node->Context::busy()) return true;
-    }
-    bool any = false;
-    edge_tasks_.for_each([&](EdgeTask& task) { any = any || task.busy(); });
-    return any;
-}
-
-inline void Run::freeze() noexcept {
-    frozen_ = true;
-    observed_ = false;
-    if (executing_ != nullptr) executing_->freeze();
-    for (NodeCore* node : active_) node->freeze();
-    edge_tasks_.for_each([](EdgeTask& task) { task.freeze(); });
-}
-
 inline void Run::drop() noexcept {
+    empty();
+    if (telling_ && references_ == 2 && !left_) {  // but for the pump, nobody needs the graph
+        leave();
+        report_ = nullptr;
+    }
+    unref();
+}
+
+// Of what its nodes hold.
+inline void Run::empty() noexcept {
+    if (dropped_) return;
     if (ended_) {
         release();
         drop_events();
-    } else {
-        dropped_ = true;
-        observed_ = false;
-        Job::unlink();
-        WaitList::unlink();
-        waiter_ = nullptr;
-        release();
-        drop_events();
-        abandon_all();
-        while (NodeCore* node = finished_.pop()) destroy(*node);
-        mark_unsettled();
-        if (telling_ && references_ == 2) {  // but for the pump, nobody needs the graph
-            leave();
-            report_ = nullptr;
-        }
+        return;
     }
-    unref();
+    dropped_ = true;
+    observed_ = false;
+    Job::unlink();
+    WaitList::unlink();
+    waiter_ = nullptr;
+    release();
+    drop_events();
+    abandon_all();
+    while (NodeCore* node = finished_.pop()) destroy(*node);
+    mark_unsettled();
 }
 
 inline void Run::reap(NodeCore& node) noexcept {
@@ -57,8 +46,8 @@ inline void Run::reap(NodeCore& node) noexcept {
     if (dropped_) {
         destroy(node);
         let_go();
-    } else if (frozen_ && awaiting_ != nullptr) {
-        awaiting_->reap();
+    } else if (frozen_ && reaper_ != nullptr) {
+        reaper_->reap();
     }
 }
 
@@ -68,8 +57,8 @@ inline void Run::reap(EdgeTask& task) noexcept {
         task.forward.reset();
         delete &task;
         let_go();
-    } else if (frozen_ && awaiting_ != nullptr) {
-        awaiting_->reap();
+    } else if (frozen_ && reaper_ != nullptr) {
+        reaper_->reap();
     }
 }
 
@@ -175,6 +164,7 @@ inline void Run::leave() noexcept {
 }
 
 inline void Run::abandon_all() noexcept {
+    const VisitsPaused paused;  // it may be a destructor that lets go of the run
     if (executing_ != nullptr) {
         abandon(*executing_);
     }
@@ -183,8 +173,9 @@ inline void Run::abandon_all() noexcept {
         if (node == executing_) continue;
         if (node->phase != Phase::parked && node->Context::busy()) {
             abandon(*node);
-        } else if (!streams(*node)) {
-            destroy(*node);
+        } else {
+            node->drop_below();
+            if (!streams(*node)) destroy(*node);
         }
     }
     edge_tasks_.for_each([this](EdgeTask& task) {
@@ -192,6 +183,7 @@ inline void Run::abandon_all() noexcept {
             task.freeze();
             take_hold();
         } else {
+            task.drop_below();
             delete &task;
         }
     });
@@ -265,7 +257,7 @@ inline void Run::let_finished_go() noexcept {
         task.unlink();
         reap(task);
     }
-    if (frozen_ && !dropped_ && awaiting_ != nullptr) awaiting_->reap();
+    if (frozen_ && !dropped_ && reaper_ != nullptr) reaper_->reap();
 }
 
 inline void Run::mark_unsettled() noexcept {

@@ -26,16 +26,6 @@ inline void Run::resume_parked(NodeCore& node) {
     finish_executed(node);
 }
 
-inline void Run::cancel_active() {
-    if (executing_ != nullptr) cancel(*executing_);
-    for (std::size_t i = 0; i < active_.size(); ++i) {
-        if (active_[i] != executing_) cancel(*active_[i]);
-    }
-    edge_tasks_.for_each([this](EdgeTask& task) {
-        if (!runs_anyway(task.child)) task.cancel();
-    });
-}
-
 inline bool Run::touch(NodeCore& node) {
     if (node.stamp == stamp_) return true;
     if (node.plan != plan_id_) return false;
