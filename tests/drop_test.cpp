@@ -932,6 +932,48 @@ TEST_CASE(
     CHECK(Counted::live() == 0);
 }
 
+TEST_CASE(
+    "A sub-flow's body that drops the outer stream at once and ends or throws leaves nothing") {
+    enum class End { throws, returns, in_transform };
+    for (const End end : {End::throws, End::returns, End::in_transform}) {
+        CAPTURE(end);
+        Counted::reset();
+        Trial trial;
+        Node inner{"inner",
+                   [&trial, end](Counted) -> Task<int> {
+                       if (end == End::in_transform) co_return 1;
+                       trial.drop();
+                       if (end == End::throws) throw std::runtime_error("no");
+                       co_return 1;
+                   },
+                   "counted"_a = Counted(1)};
+        Node next{"next", [](int x) { return x; }, "x"_a};
+        inner.connect(
+            next, "x"_a = [&trial, end](int x) -> Task<int> {
+                const Counted local(x);
+                if (end == End::in_transform) trial.drop();
+                co_return x;
+            });
+        const int kept = Counted::live();
+        {
+            Node outer{"outer", [inner]() -> Task<> { co_await TreeExecutor{inner}.run(); }};
+            EventLoop loop{virtual_time};
+            const auto consume = [&]() -> Task<> {
+                Node early{"early", [] {}};
+                trial.events.emplace(TreeExecutor{early, outer}.yielding());
+                co_await read_exactly(*trial.events, 1);
+                co_await sleep_for(100ms);
+            };
+            loop.run(consume());
+        }
+        CHECK(trial.log == std::vector<std::string>{"drop"});
+        CHECK(Counted::live() == kept);
+        EventLoop loop{virtual_time};
+        loop.run(TreeExecutor{inner}.try_run());
+        CHECK(Counted::live() == kept);
+    }
+}
+
 TEST_CASE("The destructors of a dropped run may stop it, and drop and start other streams") {
     Counted::reset();
     {

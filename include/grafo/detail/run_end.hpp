@@ -248,6 +248,13 @@ inline void Run::destroy(NodeCore& node) noexcept {
 }
 
 inline void Run::let_finished_go() noexcept {
+    if (!dropped_) {  // it is frozen, and what it has goes with it
+        for (NodeCore* node = finished_.front(); node != nullptr; node = node->next) {
+            node->running = false;
+        }
+        if (reaper_ != nullptr) reaper_->reap();
+        return;
+    }
     while (NodeCore* node = finished_.pop()) {
         node->running = false;
         reap(*node);
@@ -257,7 +264,6 @@ inline void Run::let_finished_go() noexcept {
         task.unlink();
         reap(task);
     }
-    if (frozen_ && !dropped_ && reaper_ != nullptr) reaper_->reap();
 }
 
 inline void Run::mark_unsettled() noexcept {
