@@ -71,7 +71,7 @@ public:
         for (const NamedGraph& named : all_graphs) {
             for (const Way way : ways) measure(named, way, loop);
         }
-        const std::uint64_t loops = topic_.pick({3, 900, 36'000});
+        const std::uint64_t loops = topic_.pick({3, 900, 50'000});
         return topic_.run({loops, loops, loops},
                           [this](std::uint64_t, Random random, Digest& digest) {
                               return run_loop(random, digest);
