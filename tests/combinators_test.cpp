@@ -482,20 +482,6 @@ TEST_CASE("when_all_settled of a vector gives a vector of outcomes, also move-on
     });
 }
 
-TEST_CASE("An outcome is copied as its value is, and says void's failure") {
-    const Outcome<std::string> value(std::in_place, "text");
-    const Outcome<std::string> copy = value;
-    CHECK(*copy == "text");
-    CHECK(copy->size() == 4);
-    STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<Outcome<std::unique_ptr<int>>>);
-    STATIC_REQUIRE(std::is_nothrow_move_constructible_v<Outcome<std::unique_ptr<int>>>);
-    const Outcome<void> failed(std::make_exception_ptr(std::runtime_error("broken")));
-    CHECK_FALSE(failed.has_value());
-    CHECK_THROWS_WITH(failed.value(), "broken");
-    const Outcome<std::exception_ptr> error_as_value(std::in_place, nullptr);
-    CHECK(error_as_value.has_value());
-}
-
 TEST_CASE("A cancelled when_all_settled cancels its tasks, waits, and throws Cancelled") {
     Log log;
     EventLoop loop{virtual_time};
