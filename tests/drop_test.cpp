@@ -934,16 +934,18 @@ TEST_CASE(
 
 TEST_CASE(
     "A sub-flow's body that drops the outer stream at once and ends or throws leaves nothing") {
-    enum class End { throws, returns, in_transform };
-    for (const End end : {End::throws, End::returns, End::in_transform}) {
+    enum class End { throws, throws_early, returns, in_transform };
+    for (const End end : {End::throws, End::throws_early, End::returns, End::in_transform}) {
         CAPTURE(end);
         Counted::reset();
         Trial trial;
+        Gate gate;  // who waits there keeps the rest until it opens
+        const Node busy{"busy", [&gate]() -> Task<> { co_await gate; }};
         Node inner{"inner",
                    [&trial, end](Counted) -> Task<int> {
                        if (end == End::in_transform) co_return 1;
                        trial.drop();
-                       if (end == End::throws) throw std::runtime_error("no");
+                       if (end != End::returns) throw std::runtime_error("no");
                        co_return 1;
                    },
                    "counted"_a = Counted(1)};
@@ -956,9 +958,14 @@ TEST_CASE(
             });
         const int kept = Counted::live();
         {
-            Node outer{"outer", [inner]() -> Task<> { co_await TreeExecutor{inner}.run(); }};
+            Node outer{"outer", [inner, busy, end]() -> Task<> {
+                           NodeList nodes{inner};
+                           if (end == End::throws_early) nodes = NodeList{busy, inner};
+                           co_await TreeExecutor{nodes}.run();
+                       }};
             EventLoop loop{virtual_time};
             const auto consume = [&]() -> Task<> {
+                EventLoop::current().spawn(open_later(gate, 1ms, trial.log));
                 Node early{"early", [] {}};
                 trial.events.emplace(TreeExecutor{early, outer}.yielding());
                 co_await read_exactly(*trial.events, 1);
@@ -966,7 +973,7 @@ TEST_CASE(
             };
             loop.run(consume());
         }
-        CHECK(trial.log == std::vector<std::string>{"drop"});
+        CHECK(trial.log == std::vector<std::string>{"drop", "the gate opens"});
         CHECK(Counted::live() == kept);
         EventLoop loop{virtual_time};
         loop.run(TreeExecutor{inner}.try_run());

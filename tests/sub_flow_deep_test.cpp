@@ -31,11 +31,23 @@ struct Nest {
     int reached = 0;
     int cancelled = 0;
     std::optional<AsyncGenerator<Event>> outermost;
-    bool drops = false;  // the bottom lets go of the outermost stream
+    bool drops = false;          // the bottom lets go of the outermost stream
+    Nest* drops_with = nullptr;  // the bottom's destructor lets go of that one's
+};
+
+struct Dropper {
+    explicit Dropper(Nest& n) : nest(n) {}
+    Dropper(const Dropper&) = delete;
+    Dropper& operator=(const Dropper&) = delete;
+    ~Dropper() {
+        if (nest.drops_with != nullptr) nest.drops_with->outermost.reset();
+    }
+    Nest& nest;
 };
 
 Task<int> bottom_of(Nest& nest) {
     const Counted local(0);
+    const Dropper dropper(nest);
     ++nest.reached;
     if (nest.drops) nest.outermost.reset();
     if (nest.bottom == Bottom::error) throw std::out_of_range("the bottom");
@@ -74,12 +86,13 @@ Task<int> flow(int levels, Nest* nest) {
 }
 
 // The stream of a run around all of them, read until they wait.
-Task<> begin(Nest& nest) {
-    const Node outer{"outer", flow, "levels"_a = depth, "nest"_a = &nest};
+Task<> begin(Nest& nest, int levels) {
+    const int before = Counted::live();
+    const Node outer{"outer", flow, "levels"_a = levels, "nest"_a = &nest};
     nest.outermost.emplace(TreeExecutor{outer}.yielding());
     co_await nest.outermost->next();
     while (nest.reached == 0) co_await grafo::yield();
-    CHECK(Counted::live() == depth + 1);
+    CHECK(Counted::live() == before + levels + 1);
 }
 
 }  // namespace
@@ -151,13 +164,30 @@ TEST_CASE("A thousand runs inside each other are dropped with the outermost, fro
     nest.bottom = Bottom::sleep;
     EventLoop loop{virtual_time};
     const auto body = [&]() -> Task<> {
-        co_await begin(nest);
+        co_await begin(nest, depth);
         nest.outermost.reset();
         CHECK(Counted::live() == 0);
     };
     loop.run(body());
     CHECK(nest.cancelled == 0);
     CHECK(loop.now().time_since_epoch() < 1h);
+}
+
+TEST_CASE("A destructor inside a thousand runs that are dropped may drop another thousand") {
+    Counted::reset();
+    Nest nest;
+    Nest other;
+    nest.bottom = other.bottom = Bottom::sleep;
+    nest.drops_with = &other;
+    EventLoop loop{virtual_time};
+    const auto body = [&]() -> Task<> {
+        co_await begin(nest, depth);
+        co_await begin(other, depth);
+        nest.outermost.reset();
+        CHECK_FALSE(other.outermost.has_value());
+        CHECK(Counted::live() == 0);
+    };
+    loop.run(body());
 }
 
 TEST_CASE("A thousand runs inside each other are cancelled when the loop's own task ends") {
@@ -179,15 +209,16 @@ TEST_CASE("A thousand runs inside each other are cancelled when the loop's own t
     CHECK(Counted::live() == 0);
 }
 
-TEST_CASE("A thousand runs around a foreign await are dropped when that resumes") {
+TEST_CASE("Thousands of runs around a foreign await are dropped when that resumes") {
+    constexpr int levels = 4 * depth;
     Counted::reset();
     Nest nest;
     nest.bottom = Bottom::gate;
     EventLoop loop{virtual_time};
     const auto body = [&]() -> Task<> {
-        co_await begin(nest);
+        co_await begin(nest, levels);
         nest.outermost.reset();
-        CHECK(Counted::live() == depth + 1);
+        CHECK(Counted::live() == levels + 1);
         nest.gate.open();
         co_await sleep_for(1ms);
         CHECK(Counted::live() == 0);

@@ -88,7 +88,7 @@ inline void Run::end_visit(Ask ask) noexcept {
     VisitPlace& own = visit_place(ask);
     current_visit(ask).first = own.next;
     own.stage = VisitPlace::Stage::none;
-    if (ask == Ask::cancel && !dropped_) schedule();
+    if (ask == Ask::cancel && !dropped_) schedule();  // in its turn: after what it has cancelled
     if (ask == Ask::drop) empty();
     unref();
 }
