@@ -71,7 +71,7 @@ Task<int> flow(int levels, Nest* nest) {
                      "nest"_a = nest};
     const Node above{"above", [](int x) { return x + 1; }, "x"_a = level};
     TreeExecutor executor{above};
-    switch (levels % 4) {
+    switch (levels % 5) {
         case 0: co_await executor.run(); break;
         case 1: {
             AsyncGenerator<Event> events = executor.yielding();
@@ -80,7 +80,17 @@ Task<int> flow(int levels, Nest* nest) {
             break;
         }
         case 2: co_await with_timeout(24h, executor.run()); break;
-        default: co_await when_all(run_it(std::move(executor)), sleep_for(1ms));
+        case 3: co_await when_all(run_it(std::move(executor)), sleep_for(1ms)); break;
+        default: {
+            const Node first{"first", [] { return 1; }};
+            const Node second{"second", [](int x) { return x; }, "x"_a};
+            first.connect(
+                second, "x"_a = [&executor](int x) -> Task<int> {
+                    co_await executor.run();
+                    co_return x;
+                });
+            co_await TreeExecutor{first}.run();
+        }
     }
     co_return above.output();
 }

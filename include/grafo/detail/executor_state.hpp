@@ -281,7 +281,7 @@ public:
     bool await_suspend(std::coroutine_handle<Promise> coroutine) {
         const Begin begun = begin(coroutine);
         if (begun == Begin::dropped) {
-            run_.freeze();  // it was made, and starts nothing
+            run_.freeze(*context);  // it was made, and starts nothing
             return true;
         }
         if (begun == Begin::cancelled) {
@@ -309,7 +309,7 @@ private:
                 self.run_.cancel_from_outside();
                 return true;
             case Ask::busy: return self.run_.busy();
-            case Ask::freeze: self.run_.freeze(); break;
+            case Ask::freeze: self.run_.freeze(*self.context); break;
             case Ask::drop: self.run_.drop_inside(); break;
         }
         return false;

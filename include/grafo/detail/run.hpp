@@ -117,13 +117,10 @@ public:
     }
     [[nodiscard]] bool cancelled() const noexcept { return cancelled_; }
 
-    void set_waiter(Waiter* waiter) noexcept {
-        waiter_ = waiter;
-        awaiting_ = waiter != nullptr ? waiter->context : nullptr;
-    }
+    void set_waiter(Waiter* waiter) noexcept { waiter_ = waiter; }
     [[nodiscard]] bool busy() noexcept;
     // The awaiting coroutine will be destroyed once this is not busy.
-    void freeze() noexcept;
+    void freeze(Context& awaiting) noexcept;
     // The holder will go, and this is not busy: what the nodes hold goes now.
     void drop_inside() noexcept {
         if (!dropped_) visit(Ask::drop);
@@ -577,9 +574,8 @@ private:
     LinkList<EdgeTask> edge_tasks_;
     LinkList<EdgeTask> finished_edges_;
     EventQueue events_;
-    Waiter* waiter_ = nullptr;     // the coroutine that awaits the end, or the next event
-    Context* awaiting_ = nullptr;  // its context, also when it has been woken already
-    Context* reaper_ = nullptr;    // of a frozen run: the outermost that is to be destroyed
+    Waiter* waiter_ = nullptr;   // the coroutine that awaits the end, or the next event
+    Context* reaper_ = nullptr;  // of a frozen run: the outermost that is to be destroyed
     VisitPlace visit_places_[Waiter::asks];
     std::exception_ptr fatal_;
     Rewiring rewiring_;

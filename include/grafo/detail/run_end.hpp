@@ -44,6 +44,7 @@ inline void Run::empty() noexcept {
 inline void Run::reap(NodeCore& node) noexcept {
     if (node.Context::busy()) return;
     if (dropped_) {
+        node.drop_below();
         destroy(node);
         let_go();
     } else if (frozen_ && reaper_ != nullptr) {
@@ -54,6 +55,7 @@ inline void Run::reap(NodeCore& node) noexcept {
 inline void Run::reap(EdgeTask& task) noexcept {
     if (task.busy()) return;
     if (dropped_) {
+        task.drop_below();
         task.forward.reset();
         delete &task;
         let_go();

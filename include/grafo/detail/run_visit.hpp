@@ -8,8 +8,9 @@
 //
 // What is asked of the coroutine that awaits a run is asked of the run's own nodes, some of which
 // await runs as well. To take no stack in their depth, such a run is only put on the list of the
-// visit that is on, above the run that its node belongs to, and the visit goes there next: in the
-// order of a recursion, what is inside before what comes after it.
+// visit that is on, above the run that its node belongs to, and the visit goes there next: what is
+// inside a node comes before the node after it. Of a node's own branches those that await no run
+// come first.
 namespace grafo::detail {
 
 // The runs whose nodes have not all been asked yet, the innermost first.
@@ -59,8 +60,11 @@ inline bool Run::visit(Ask ask) noexcept {
     while (visit.first != nullptr) {
         visit.place = &visit.first;
         Run& run = *visit.first;
-        if (!found && run.visit_next(ask)) found = true;
-        if (found || run.visit_place(ask).stage == VisitPlace::Stage::over) run.end_visit(ask);
+        found = found || run.visit_next(ask);
+        if (visit.first != &run && !found) continue;  // first those that it has come upon
+        if (found || run.visit_place(ask).stage == VisitPlace::Stage::over) {
+            visit.first->end_visit(ask);
+        }
     }
     visit.place = nullptr;
     return found;
@@ -124,11 +128,11 @@ inline bool Run::busy() noexcept {
     return executing_ != nullptr || transforming_ || visit(Ask::busy);
 }
 
-inline void Run::freeze() noexcept {
+inline void Run::freeze(Context& awaiting) noexcept {
     frozen_ = true;
     observed_ = false;
     const Run* const above = current_visit(Ask::freeze).first;
-    reaper_ = above != nullptr ? above->reaper_ : awaiting_;
+    reaper_ = above != nullptr ? above->reaper_ : &awaiting;
     visit(Ask::freeze);
 }
 
