@@ -88,13 +88,15 @@ Node<int> with_run_in_transform(Node<void> inside) {
     return first;
 }
 
-// Drops a run of the node after a second, and lets the gate open one after that.
+// Drops a run of the node after a second, and opens the gate one after that, until when frames that
+// wait there, and those around them, stay.
 Task<> drop_run_of(AnyNode node, Gate& gate) {
     AsyncGenerator<Event> events = TreeExecutor{node}.yielding();
     co_await events.next();
     co_await sleep_for(1s);
     events = AsyncGenerator<Event>();
     co_await sleep_for(1s);
+    CHECK((Counted::live() > 0) == gate.waited());
     gate.open();
     co_await sleep_for(1s);
 }
