@@ -6,6 +6,7 @@
 #include <limits>
 #include <new>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -19,6 +20,7 @@ using namespace std::chrono_literals;
 using grafo_test::allocations;
 using grafo_test::Counted;
 using grafo_test::fail_at;
+using grafo_test::frees;
 using grafo_test::largest_allocation;
 
 namespace {
@@ -260,4 +262,23 @@ TEST_CASE("Connecting many small graphs to a large one copies its list of nodes 
     };
     const std::size_t apart = allocations_of(false);
     CHECK(allocations_of(true) < apart + 100);
+}
+
+TEST_CASE("A thread that ends gives back the frames that it kept for the next") {
+    const std::size_t before = allocations - frees;
+    std::size_t kept = 0;
+    std::thread([&] {
+        const std::size_t before_run = allocations - frees;
+        EventLoop().run([]() -> Task<> {
+            Task<Counted> one = make(1);
+            Task<Counted> two = make(2);
+            co_await std::move(one);
+            co_await std::move(two);
+        }());
+        kept = allocations - frees - before_run;
+    }).join();
+#if !defined(GRAFO_NO_FRAME_RECYCLING)
+    CHECK(kept == 3);
+#endif
+    CHECK(allocations - frees == before);
 }

@@ -10,6 +10,7 @@
 namespace grafo_test {
 
 inline std::size_t allocations = 0;
+inline std::size_t frees = 0;
 inline std::size_t largest_allocation = 0;  // in bytes
 inline std::size_t fail_at = std::numeric_limits<std::size_t>::max();
 
@@ -21,6 +22,10 @@ inline void* allocate(std::size_t size, std::size_t alignment = 0) {
                                         alignment, (size + alignment - 1) / alignment * alignment);
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
+}
+inline void free(void* memory) noexcept {
+    if (memory != nullptr) ++frees;
+    std::free(memory);
 }
 
 }  // namespace grafo_test
@@ -35,11 +40,15 @@ void* operator new[](std::size_t size, std::align_val_t alignment) {
 }
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
 void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return std::malloc(size); }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete[](void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
-void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void operator delete(void* memory) noexcept { grafo_test::free(memory); }
+void operator delete[](void* memory) noexcept { grafo_test::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { grafo_test::free(memory); }
+void operator delete[](void* memory, std::size_t) noexcept { grafo_test::free(memory); }
+void operator delete(void* memory, std::align_val_t) noexcept { grafo_test::free(memory); }
+void operator delete[](void* memory, std::align_val_t) noexcept { grafo_test::free(memory); }
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+    grafo_test::free(memory);
+}
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
+    grafo_test::free(memory);
+}

@@ -1,5 +1,6 @@
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <new>
 
 // Under AddressSanitizer a recycled frame would hide a use after its end, so each frame is a fresh
@@ -19,15 +20,45 @@ namespace grafo::detail {
 struct FreeFrame {
     FreeFrame* next;
 };
+
+// Room for one frame; closed while nobody empties it at the thread's end.
+class FrameSlot {
+public:
+    // Null if there is none.
+    [[nodiscard]] void* take() noexcept {
+        if (content_ <= open_and_empty) return nullptr;
+        void* const frame = reinterpret_cast<void*>(content_);
+        content_ = open_and_empty;
+        return frame;
+    }
+    // False if it is closed, or has one.
+    [[nodiscard]] bool put(void* frame) noexcept {
+        if (content_ != open_and_empty) return false;
+        content_ = reinterpret_cast<std::uintptr_t>(frame);
+        return true;
+    }
+    void open() noexcept { content_ = open_and_empty; }
+    void close() noexcept {
+        ::operator delete(take());
+        content_ = 0;
+    }
+
+private:
+    static constexpr std::uintptr_t open_and_empty = 1;
+    std::uintptr_t content_ = 0;
+};
+
 struct FramePoolState {
     // In units of 64 bytes; 16 MiB a thread.
     static constexpr std::size_t most_kept = (std::size_t{16} << 20) / 64;
+    FrameSlot slots[17] = {};
     FreeFrame* free[17] = {};
     std::size_t kept = most_kept;  // while nobody empties the lists at the thread's end
 };
 
-// Coroutine frames, recycled per thread in size classes of 64 bytes up to 1 KiB. A frame may be
-// freed on another thread than it came from; it then serves that thread.
+// Coroutine frames, recycled per thread in size classes of 64 bytes up to 1 KiB: one of a class in
+// a slot, since most go before the next is made, and what more there is in lists that are counted.
+// A frame may be freed on another thread than it came from; it then serves that thread.
 class FramePool {
 public:
     static void* allocate(std::size_t size) {
@@ -35,6 +66,9 @@ public:
         const std::size_t bucket = (size + 63) / 64;
         if (bucket < bucket_count) {
             FramePoolState& state = state_;
+            if (void* frame = state.slots[bucket].take(); frame != nullptr) [[likely]] {
+                return frame;
+            }
             if (FreeFrame* free = state.free[bucket]; free != nullptr) {
                 state.free[bucket] = free->next;
                 state.kept -= bucket;
@@ -52,6 +86,8 @@ public:
         const std::size_t bucket = (size + 63) / 64;
         if (bucket < bucket_count) {
             FramePoolState& state = state_;
+            if (state.slots[bucket].put(memory)) [[likely]]
+                return;
             if (state.kept < most_kept) {
                 FreeFrame* free = ::new (memory) FreeFrame{state.free[bucket]};
                 state.free[bucket] = free;
@@ -70,10 +106,14 @@ private:
     static constexpr std::size_t most_kept = FramePoolState::most_kept;
 
     struct Cleanup {
-        Cleanup() noexcept { state_.kept = 0; }
+        Cleanup() noexcept {
+            for (FrameSlot& slot : state_.slots) slot.open();
+            state_.kept = 0;
+        }
         Cleanup(const Cleanup&) = delete;
         Cleanup& operator=(const Cleanup&) = delete;
         ~Cleanup() {
+            for (FrameSlot& slot : state_.slots) slot.close();
             for (FreeFrame*& list : state_.free) {
                 while (list != nullptr) {
                     FreeFrame* next = list->next;
