@@ -27,7 +27,10 @@ struct GeneratorPromiseBase : PromiseBase, PooledFrame, AwaitTransform {
     using Yielded = bool (*)(void* target, void* item);
 
     std::suspend_always initial_suspend() const noexcept { return {}; }
-    FinalAwaiter final_suspend() const noexcept { return FinalAwaiter(); }
+    std::suspend_always final_suspend() const noexcept {
+        finished();
+        return {};
+    }
 
     Yielded yielded = nullptr;
     void* yield_target = nullptr;
@@ -176,8 +179,9 @@ public:
                                       "next() of it had not given its item yet");
             }
             promise.context = &detail::context_of(awaiting);
-            promise.target = awaiting.address();
+            promise.tell_end(nullptr, awaiting.address());
             promise.parent = detail::promise_of(awaiting);
+            promise.owner = nullptr;
             promise.item = nullptr;
             return detail::LoopCore::current->hand_over(coroutine_, awaiting);
         }

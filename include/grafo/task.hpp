@@ -16,20 +16,13 @@ class Task;
 
 namespace detail {
 
-struct FinalAwaiter {
-    FinalAwaiter() noexcept {}
-    bool await_ready() const noexcept { return false; }
-    template <class Promise>
-    void await_suspend(std::coroutine_handle<Promise> coroutine) const noexcept {
-        coroutine.promise().finished();
-    }
-    void await_resume() const noexcept {}
-};
-
 template <class T>
 struct TaskPromiseBase : PromiseBase, PooledFrame, AwaitTransform {
     std::suspend_always initial_suspend() const noexcept { return {}; }
-    FinalAwaiter final_suspend() const noexcept { return FinalAwaiter(); }
+    std::suspend_always final_suspend() const noexcept {
+        finished();
+        return {};
+    }
     void unhandled_exception() noexcept { result.set_error(std::current_exception()); }
 
     Result<T> result;
@@ -94,7 +87,7 @@ public:
             detail::require_loop<Promise>();
             promise_type& task = promise();
             task.context = &detail::context_of(awaiting);
-            task.target = awaiting.address();
+            task.tell_end(nullptr, awaiting.address());
             task.parent = detail::promise_of(awaiting);
             task.owner = this;
             return detail::LoopCore::current->hand_over(frame(), awaiting);

@@ -129,7 +129,8 @@ struct LoopCore {
     // Resumes a coroutine, and what it hands over to, until all are suspended.
     void resume(std::coroutine_handle<> coroutine) {
         coroutine.resume();
-        while (next) std::exchange(next, {}).resume();
+        while (next) [[unlikely]]
+            std::exchange(next, {}).resume();
     }
 
     // For an await_suspend: runs `to` in place. False if it came back to `from`, which then goes
@@ -150,7 +151,8 @@ struct LoopCore {
 
     // Said wherever the loop gives control to the user's code, and where it gets it back.
     void enter(const Context* context) noexcept {
-        if (monitor == nullptr) return;
+        if (monitor == nullptr) [[likely]]
+            return;
         monitor->enter(context != nullptr ? context->label() : std::string_view());
     }
     void leave() noexcept {
@@ -192,7 +194,8 @@ private:
 struct PromiseBase {
     using Done = void (*)(void* target) noexcept;
 
-    [[gnu::always_inline]] void finished() noexcept {
+    // Said by final_suspend: the coroutine is suspended after that.
+    [[gnu::always_inline]] void finished() const noexcept {
         if (target == nullptr) return;
         if (done != nullptr) {
             done(target);
@@ -209,10 +212,10 @@ struct PromiseBase {
     }
 
     Context* context;  // set before it starts
-    Done done = nullptr;
+    Done done;         // set where `target` is
     void* target = nullptr;
     PromiseBase* parent = nullptr;  // of the coroutine that awaits this one, if it is ours
-    OwnedFrame* owner = nullptr;    // in that coroutine's frame; null for a generator
+    OwnedFrame* owner;  // set where `parent` is: in that coroutine's frame; null for a generator
 };
 
 // A coroutine of this library's, which only a loop resumes.
@@ -258,7 +261,7 @@ inline void unwind(Context& context) noexcept {
     if (context.waiter == nullptr) return;
     PromiseBase* from = context.waiter->promise;
     for (PromiseBase* at = from; at != nullptr; at = at->parent) {
-        if (at->owner == nullptr && at->parent != nullptr) from = at->parent;
+        if (at->parent != nullptr && at->owner == nullptr) from = at->parent;
     }
     while (from != nullptr && from->parent != nullptr) {
         PromiseBase* parent = from->parent;
