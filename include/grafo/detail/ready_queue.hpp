@@ -13,10 +13,13 @@ namespace grafo::detail {
 class NodeQueue {
 public:
     [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
-    void push(NodeCore& node) noexcept {
+    // False if it is the first.
+    bool push(NodeCore& node) noexcept {
         node.next = nullptr;
-        (first_ == nullptr ? first_ : last_->next) = &node;
+        const bool is_behind = first_ != nullptr;
+        (is_behind ? last_->next : first_) = &node;
         last_ = &node;
+        return is_behind;
     }
     [[nodiscard]] NodeCore* front() const noexcept { return first_; }
     NodeCore* pop() noexcept {
@@ -72,8 +75,8 @@ public:
         return levels_ == nullptr ? normal_.front() : nullptr;
     }
     void pop_plain() noexcept { normal_.pop(); }
-    // A node without a priority.
-    void push_plain(NodeCore& node) noexcept { normal_.push(node); }
+    // A node without a priority. False if it is the first.
+    bool push_plain(NodeCore& node) noexcept { return normal_.push(node); }
     // For tests: some node of those whose turn it is becomes the next.
     void shuffle(std::uint64_t& state) noexcept {
         if (takes_level()) {

@@ -60,7 +60,6 @@ public:
         watched_ = observed_ || options_.shuffled || plan.open;
         keeps_book_ = options_.timing || options_.streaming;
         looks_ahead_ = plan.node_count > nodes_in_cache;
-        does_more_ = keeps_book_ || looks_ahead_;
         active_.reserve(16);
         report_->completed.reserve(plan.node_count);
         report_->reserve_graphs(plan.graphs);
@@ -309,7 +308,7 @@ private:
     [[nodiscard]] bool is_special() const noexcept {
         return bits_of<std::uint64_t>(static_cast<const RunSpecials&>(*this)) != 0;
     }
-    void do_more(NodeCore& node);
+    void look_ahead(const NodeCore& node) const noexcept;
     void book_start(NodeCore& node);
     void book_end(NodeCore& node);
     bool pass_on(NodeCore& node, std::uint32_t position, NodeCore& child, std::uint32_t stamp);
@@ -550,7 +549,6 @@ private:
     bool observed_ = false;
     bool keeps_book_ = false;   // of times, or of events
     bool looks_ahead_ = false;  // see look_ahead.hpp
-    bool does_more_ = false;    // one of the two
     bool telling_ = false;      // the reader runs inside the pump
     unsigned stops_ = 0;        // how often it was asked for
     bool cancelled_ = false;    // the awaiting coroutine was cancelled

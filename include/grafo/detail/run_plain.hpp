@@ -16,7 +16,7 @@ namespace grafo::detail {
 // what it took along changed the run, or the edges that are left.
 [[gnu::always_inline]] inline bool Run::pass_on(NodeCore& node, std::uint32_t position,
                                                 NodeCore& child, std::uint32_t stamp) {
-    if (child.stamp == stamp || child.owns_output || child.NodeSpecials::any()) {
+    if (child.stamp == stamp || child.owns_output || child.NodeSpecials::any()) [[unlikely]] {
         if (child.stamp != stamp && !reset_child(node, position, child)) return false;
         if (child.state != NodeState::pending || --child.pending > 0) return true;
         if (bits_of<std::uint32_t>(static_cast<const NodeLap&>(child)) != 0 ||
@@ -38,8 +38,8 @@ namespace grafo::detail {
     lap.state = NodeState::ready;
     lap.queued = true;
     static_cast<NodeLap&>(child) = lap;
-    ready_.push_plain(child);
-    if (looks_ahead_) fetch_rest(child);
+    const bool waits = ready_.push_plain(child);
+    if (waits && looks_ahead_) fetch_rest(child);
     return true;
 }
 
@@ -57,7 +57,7 @@ namespace grafo::detail {
 
 // The end of a completed node: on to its children.
 [[gnu::always_inline]] inline void Run::pass_on_all(NodeCore& node) {
-    if (node.asks_edges) {
+    if (node.asks_edges) [[unlikely]] {
         deliver_all_slowly(node);
         return;
     }
@@ -132,11 +132,10 @@ inline void Run::deliver_rest(NodeCore& node) {
     if (options_.streaming) tell(EventKind::completed, node);
 }
 
-[[gnu::always_inline]] inline void Run::do_more(NodeCore& node) {
-    if (looks_ahead_ && node.next != nullptr && node.next->next != nullptr) {
-        fetch_neighbours(*node.next->next);
-    }
-    if (keeps_book_) book_start(node);
+// For a node that others wait behind.
+[[gnu::always_inline]] inline void Run::look_ahead(const NodeCore& node) const noexcept {
+    if (node.next == nullptr || !looks_ahead_) return;
+    if (node.next->next != nullptr) fetch_neighbours(*node.next->next);
 }
 
 // False if the node was not plain after all.
@@ -149,21 +148,23 @@ inline void Run::deliver_rest(NodeCore& node) {
     node.running = true;
     executing_ = &node;
     core_.enter(&node);
+    look_ahead(node);
     auto stretch = NodeCore::Stretch::ended;
     try {
-        if (does_more_) do_more(node);
+        if (keeps_book_) [[unlikely]]
+            book_start(node);
         stretch = node.run_plainly(core_);
     } catch (...) {
         leave_plain(node, std::current_exception());
         return false;
     }
-    if (stretch != NodeCore::Stretch::ended) {
+    if (stretch != NodeCore::Stretch::ended) [[unlikely]] {
         leave_stretch(node, stretch);  // what this throws is the run's own trouble
         return false;
     }
     // The body may have stopped, dropped or rewired the run; what else is special comes from
     // outside.
-    if (is_special()) {
+    if (is_special()) [[unlikely]] {
         leave_plain(node, nullptr);
         return false;
     }
@@ -174,7 +175,8 @@ inline void Run::deliver_rest(NodeCore& node) {
     static_cast<NodeLap&>(node) = lap;
     node.pending = ++settled_;
     report_->completed.push_back(&node);
-    if (keeps_book_) book_end(node);
+    if (keeps_book_) [[unlikely]]
+        book_end(node);
     pass_on_all(node);
     return true;
 }
