@@ -439,3 +439,6 @@ struct std::hash<grafo::AnyNode> {
         return std::hash<const void*>()(node.core());
     }
 };
+
+// Defines what tells of a missing output.
+#include <grafo/detail/node_failure.hpp>

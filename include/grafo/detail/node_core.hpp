@@ -204,6 +204,10 @@ public:
     [[nodiscard]] virtual const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept = 0;
 
+    // The body, or what drives it, has ended; the frame must not be destroyed yet.
+    virtual void body_ended(NodeCore& node) noexcept = 0;
+    // A generator node reached a co_yield. True: it stays suspended there.
+    virtual bool yielded(NodeCore& node, void* item) = 0;
     // A dropped node may not be busy any more.
     virtual void reap(NodeCore& node) noexcept = 0;
     // The node begins, after a wait for a limit.
@@ -397,10 +401,15 @@ protected:
     inline virtual ~NodeCore();
 };
 
-// A node's coroutine has ended; its frame must not be destroyed yet. See run.hpp.
-void on_end(void* node) noexcept;
-// A generator node reached a co_yield; true: stay suspended there.
-bool on_chunk(void* node, void* item);
+// What the coroutine of a node's body calls at its end and at each co_yield.
+inline void on_end(void* node) noexcept {
+    auto& core = *static_cast<NodeCore*>(node);
+    core.run->body_ended(core);
+}
+inline bool on_chunk(void* node, void* item) {
+    auto& core = *static_cast<NodeCore*>(node);
+    return core.run->yielded(core, item);
+}
 
 }  // namespace detail
 

@@ -129,8 +129,7 @@ public:
 
     // ---- for the nodes ------------------------------------------------------------------------
 
-    // A generator node reached a co_yield. True: it stays suspended there.
-    bool yielded(NodeCore& node, void* item);
+    inline bool yielded(NodeCore& node, void* item) override;
 
     inline void retrying(NodeCore& node, const std::exception_ptr& error,
                          std::chrono::nanoseconds delay) override;
@@ -165,7 +164,8 @@ public:
     void moved_on(NodeCore& node, const HeldChunk& chunk) noexcept;
     bool last_moved_on(const NodeCore& node, Stream& stream, const HeldChunk& chunk) const noexcept;
 
-    // The body, or what drives it, has ended; the frame must not be destroyed yet.
+    void body_ended(NodeCore& node) noexcept override { on_done(&node); }
+    // The same, of what drives the body.
     static void on_done(void* target) noexcept {
         auto& node = *static_cast<NodeCore*>(target);
         auto& run = static_cast<Run&>(*node.run);
@@ -605,11 +605,6 @@ inline void EdgeTask::reap() noexcept { run_.reap(*this); }
 inline void EdgeTask::on_done(void* target) noexcept {
     auto& task = *static_cast<EdgeTask*>(target);
     task.run_.edge_done(task);
-}
-inline void on_end(void* node) noexcept { Run::on_done(static_cast<NodeCore*>(node)); }
-inline bool on_chunk(void* node, void* item) {
-    auto& core = *static_cast<NodeCore*>(node);
-    return static_cast<Run*>(core.run)->yielded(core, item);
 }
 
 }  // namespace grafo::detail
