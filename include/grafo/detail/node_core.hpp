@@ -208,6 +208,9 @@ public:
     virtual void body_ended(NodeCore& node) noexcept = 0;
     // A generator node reached a co_yield. True: it stays suspended there.
     virtual bool yielded(NodeCore& node, void* item) = 0;
+    // What stop() of its executor asks for.
+    virtual void stop() = 0;
+
     // A dropped node may not be busy any more.
     virtual void reap(NodeCore& node) noexcept = 0;
     // The node begins, after a wait for a limit.

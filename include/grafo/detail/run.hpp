@@ -12,6 +12,7 @@
 #include <grafo/detail/event_queue.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/look_ahead.hpp>
+#include <grafo/detail/make_plan.hpp>
 #include <grafo/detail/node_failure.hpp>
 #include <grafo/detail/pipe.hpp>
 #include <grafo/detail/plan.hpp>
@@ -100,7 +101,7 @@ public:
 
     // Nothing more starts, but what runs whatever happens; what runs is cancelled, again on each
     // call, those from the second on.
-    void stop() {
+    void stop() override {
         if (ended_ || dropped_) return;
         report_->stopped = true;
         stopping_ = true;

@@ -1,0 +1,243 @@
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <grafo/async_generator.hpp>
+#include <grafo/detail/condition_reactor.hpp>
+#include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/owned.hpp>
+#include <grafo/detail/plan.hpp>
+#include <grafo/detail/run_options.hpp>
+#include <grafo/detail/shared.hpp>
+#include <grafo/detail/when_used.hpp>
+#include <grafo/event.hpp>
+#include <grafo/run_report.hpp>
+#include <grafo/task.hpp>
+
+// An executor, without what it runs nodes by: that is behind one table of two functions.
+namespace grafo::detail {
+
+// How `stop()` reaches a run from any thread.
+class RunControl : public Mail, public SharedByThreads {
+public:
+    RunControl() : Mail(&RunControl::on_mail, &RunControl::on_lost) {}
+
+    // Any thread.
+    void stop() {
+        Shared<Mailbox> mailbox;
+        {
+            const LockGuard lock(mutex_);
+            stop_requested_ = true;
+            mailbox = mailbox_;
+        }
+        if (mailbox == nullptr) return;  // not begun: it will start nothing
+        if (LoopCore::current != nullptr && Mailbox::current() == mailbox) {
+            if (run_ != nullptr) run_->stop();
+            return;
+        }
+        if (posted_.exchange(true)) return;
+        keep_ = Shared<RunControl>(this);
+        mailbox->post(*this);
+    }
+
+    // The loop's thread. True if the run must start nothing.
+    bool begin(RunHooks& run, const Shared<Mailbox>& mailbox) {
+        const LockGuard lock(mutex_);
+        run_ = &run;
+        mailbox_ = mailbox;
+        return stop_requested_;
+    }
+    void end() noexcept {
+        const LockGuard lock(mutex_);
+        run_ = nullptr;
+        mailbox_ = nullptr;
+    }
+
+private:
+    static void on_mail(Mail& mail) {
+        auto& control = static_cast<RunControl&>(mail);
+        const Shared<RunControl> keep = std::move(control.keep_);
+        control.posted_.store(false);
+        if (control.run_ != nullptr) control.run_->stop();
+    }
+    static void on_lost(Mail& mail) {
+        const Shared<RunControl> keep = std::move(static_cast<RunControl&>(mail).keep_);
+    }
+
+    Mutex mutex_;
+    bool stop_requested_ = false;
+    Shared<Mailbox> mailbox_;
+    RunHooks* run_ = nullptr;  // the loop's thread only
+    std::atomic<bool> posted_{false};
+    Shared<RunControl> keep_;
+};
+
+struct RunCoroutines;
+
+// The signals that stop an executor, for as long as it or a run of it lives: see asio.hpp.
+class StopSignals {
+public:
+    StopSignals() = default;
+    StopSignals(const StopSignals&) = delete;
+    StopSignals& operator=(const StopSignals&) = delete;
+    virtual ~StopSignals() = default;
+};
+
+// What an executor shares with its runs.
+class ExecutorState : public SharedByThreads {
+public:
+    ExecutorState(std::string name, NodeList nodes, const RunCoroutines& made)
+        : coroutines(made), given_(std::move(nodes)) {
+        options.name = std::move(name);
+        if (given_.size() == 0) {
+            throw Error("executor " + in_quotes(options.name) + " was given no nodes");
+        }
+        for (const Handle& handle : given_) {
+            if (handle.core() == nullptr) {
+                throw Error("executor " + in_quotes(options.name) + " was given an empty AnyNode");
+            }
+        }
+    }
+
+    // A run that was asked for, and may be stopped from then on.
+    class Ticket {
+    public:
+        Ticket(Shared<ExecutorState> state, Shared<RunControl> control)
+            : state_(std::move(state)), control_(std::move(control)) {}
+        Ticket(Ticket&&) noexcept = default;
+        Ticket& operator=(Ticket&&) = delete;
+        ~Ticket() {
+            if (control_ == nullptr) return;
+            control_->end();
+            state_->close_run(*control_);
+        }
+        [[nodiscard]] RunControl& control() const noexcept { return *control_; }
+
+    private:
+        Shared<ExecutorState> state_;
+        Shared<RunControl> control_;
+    };
+
+    Ticket open_run() {
+        Shared<RunControl> control(new RunControl);
+        const LockGuard lock(mutex_);
+        controls_.push_back(control);
+        return Ticket(Shared<ExecutorState>(this), std::move(control));
+    }
+    void stop() {
+        FlatList<Shared<RunControl>> controls;
+        {
+            const LockGuard lock(mutex_);
+            controls = controls_;
+        }
+        for (const auto& control : controls) control->stop();
+    }
+
+    inline Plan& current_plan();
+
+    [[nodiscard]] std::vector<AnyNode> roots() const {
+        std::vector<AnyNode> nodes;
+        for (const Handle& handle : given_) nodes.push_back(AnyNode(*handle.core()));
+        return nodes;
+    }
+    // All nodes of a run, as wired now.
+    [[nodiscard]] std::vector<AnyNode> members() const {
+        std::vector<AnyNode> nodes;
+        const std::uint32_t mark = Graph::next_mark();
+        const auto add = [&](NodeCore& node) {
+            if (std::exchange(node.mark, mark) != mark) nodes.push_back(AnyNode(node));
+        };
+        for (const Handle& handle : given_) add(*handle.core());
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            for (const OutEdge& edge : nodes[i].core()->out) add(edge.child());
+        }
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            for (const InEdge& edge : nodes[i].core()->in) add(*edge.parent);
+        }
+        return nodes;
+    }
+    // Calls visit(parent, child) for each edge between two of these nodes, once a pair.
+    template <class Visit>
+    static void for_each_edge(const std::vector<AnyNode>& nodes, Visit&& visit) {
+        const std::uint32_t mark = Graph::next_mark();
+        for (const AnyNode& node : nodes) node.core()->mark = mark;
+        for (const AnyNode& node : nodes) node.core()->scratch = 0;
+        struct Edge {
+            AnyNode parent;
+            AnyNode child;
+        };
+        FlatList<Edge> edges;  // the visitor may leave marks of its own
+        std::uint32_t number = 0;
+        for (const AnyNode& node : nodes) {
+            ++number;
+            for (const OutEdge& edge : node.core()->out) {
+                NodeCore& child = edge.child();
+                if (child.mark != mark) continue;
+                if (std::exchange(child.scratch, number) == number) continue;
+                edges.push_back({node, AnyNode(child)});
+            }
+        }
+        for (const Edge& edge : edges) visit(edge.parent, edge.child);
+    }
+    [[nodiscard]] std::vector<AnyNode> leaves() const {
+        const std::vector<AnyNode> nodes = members();
+        FlatList<NodeCore*> inner;
+        for_each_edge(
+            nodes, [&](const AnyNode& parent, const AnyNode&) { inner.push_back(parent.core()); });
+        const std::uint32_t mark = Graph::next_mark();
+        for (NodeCore* node : inner) node->mark = mark;
+        std::vector<AnyNode> outer;
+        for (const AnyNode& node : nodes) {
+            if (node.core()->mark != mark) outer.push_back(node);
+        }
+        return outer;
+    }
+
+    const RunCoroutines& coroutines;
+    RunOptions options;
+    std::string description;
+    std::size_t runs = 0;  // that are on
+    Shared<ReportData> report = make_shared_object<ReportData>();
+    Owned<StopSignals> signals;
+
+private:
+    void close_run(const RunControl& closed) {
+        const LockGuard lock(mutex_);
+        for (std::size_t i = controls_.size(); i-- > 0;) {
+            if (controls_[i].get() == &closed) controls_.erase_at(i);
+        }
+    }
+
+    NodeList given_;
+    Plan plan_;
+    Mutex mutex_;
+    FlatList<Shared<RunControl>> controls_;
+};
+
+struct ExecutorAccess {
+    template <class Executor>
+    [[nodiscard]] static const Shared<ExecutorState>& state(const Executor& executor) {
+        static_cast<void>(executor.state());  // throws if it was moved from
+        return executor.state_;
+    }
+};
+
+// The coroutines behind an executor, defined in executor_state.hpp. Functions with their state by
+// value: the executor may be gone before they start.
+template <class = WhenUsed>
+Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticket ticket, bool throwing);
+template <class = WhenUsed>
+AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::Ticket ticket);
+struct RunCoroutines {
+    Task<RunReport> (*execute)(Shared<ExecutorState>, ExecutorState::Ticket, bool throwing);
+    AsyncGenerator<Event> (*stream)(Shared<ExecutorState>, ExecutorState::Ticket);
+};
+template <class Tag = WhenUsed>
+inline constexpr RunCoroutines run_coroutines{&execute<Tag>, &stream<Tag>};
+
+}  // namespace grafo::detail
