@@ -327,7 +327,7 @@ private:
     }
 
     detail::ConditionReactor own_reactor_;
-    std::unique_ptr<Reactor> instead_;  // of the own one, from the first descriptor watched on
+    detail::Owned<Reactor> instead_;  // of the own one, from the first descriptor watched on
     Reactor* reactor_;
     detail::Shared<detail::Mailbox> mailbox_;
     detail::TimerHeap timers_;
@@ -359,7 +359,7 @@ struct LoopAccess {
         return loop.reactor_ == &loop.own_reactor_;
     }
     // In the place of its own, on the loop's thread.
-    static void sleep_in(EventLoop& loop, std::unique_ptr<Reactor> reactor) noexcept {
+    static void sleep_in(EventLoop& loop, Owned<Reactor> reactor) noexcept {
         loop.mailbox_->set_reactor(*reactor);
         loop.reactor_ = reactor.get();
         loop.instead_ = std::move(reactor);

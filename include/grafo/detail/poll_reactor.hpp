@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <grafo/detail/owned.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/event_loop.hpp>
 #include <grafo/reactor.hpp>
@@ -130,7 +131,7 @@ private:
                     ": descriptors are 0 or more");
     }
     if (LoopAccess::sleeps_in_own(loop)) {
-        LoopAccess::sleep_in(loop, std::make_unique<PollReactor>());
+        LoopAccess::sleep_in(loop, Owned<Reactor>(new PollReactor));
     }
     std::unique_ptr<Watch> watch = LoopAccess::reactor(loop).watch(descriptor, watcher);
     if (watch == nullptr) {
