@@ -13,4 +13,5 @@ write_basic_package_version_file(grafoConfigVersion.cmake COMPATIBILITY SameMino
                                  ARCH_INDEPENDENT)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/grafoConfig.cmake"
               "${CMAKE_CURRENT_BINARY_DIR}/grafoConfigVersion.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/grafo_compiled.cmake"
         DESTINATION "${grafo_package_dir}")

@@ -14,6 +14,7 @@
 #include <grafo/detail/owned.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/detail/timer_heap.hpp>
+#include <grafo/detail/when_used.hpp>
 #include <grafo/errors.hpp>
 #include <grafo/reactor.hpp>
 #include <grafo/task.hpp>
@@ -216,6 +217,7 @@ private:
     }
 
     // Until the task is done.
+    template <class = detail::WhenUsed>
     void drive(detail::Detached& root) {
         root_ = &root;
         ready.push_front(root);  // the reader of a stream, say, before what the stream comes from
@@ -240,6 +242,7 @@ private:
     }
 
     // Until nothing that was started is left.
+    template <class = detail::WhenUsed>
     void finish() {
         finishing_ = true;
         cancel_spawned();

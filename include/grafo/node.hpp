@@ -441,4 +441,6 @@ struct std::hash<grafo::AnyNode> {
 };
 
 // Defines what tells of a missing output.
+#ifndef GRAFO_SEPARATE_COMPILATION
 #include <grafo/detail/node_failure.hpp>
+#endif

@@ -9,6 +9,7 @@
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/node_core.hpp>
 #include <grafo/detail/owned.hpp>
+#include <grafo/detail/when_used.hpp>
 
 // Who owns the nodes. Nodes that edges hold together are one *graph*; it lives while any handle to
 // any of its nodes lives, or a run or a report of it (a *pin*). Edges own nothing, so a cycle leaks
@@ -194,7 +195,8 @@ inline void split_if_cut(NodeCore& a, NodeCore& b) {
 
 // Frees the nodes that hang together with none that has a handle, which takes no memory, and makes
 // graphs of the parts that do; without memory for that they remain one, which is unsure still.
-inline void sweep(Graph& graph) noexcept {
+template <class = WhenUsed>
+void sweep(Graph& graph) noexcept {
     const std::uint32_t mark = Graph::next_mark();
     NodeCore* first = nullptr;
     const auto reach = [&](NodeCore& node) {
@@ -240,7 +242,8 @@ inline void sweep(Graph& graph) noexcept {
 }
 
 // Takes care of edges that are gone: what no handle holds any more is freed.
-inline void settle_cuts(const FlatList<Cut>& cuts) noexcept {
+template <class = WhenUsed>
+void settle_cuts(const FlatList<Cut>& cuts) noexcept {
     for (const auto& [a, b] : cuts) a->graph->found = b->graph->found = nullptr;
     for (const auto& [a, b] : cuts) {
         for (NodeCore* node : {a, b}) {

@@ -6,6 +6,7 @@
 
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/handle.hpp>
+#include <grafo/detail/when_used.hpp>
 #include <grafo/detail/wiring.hpp>
 
 // What a node's public members ask of it.
@@ -97,6 +98,7 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
 }
 
 // Throws the error that says why there is no output.
+template <class = WhenUsed>
 [[noreturn]] void throw_output_unavailable(NodeCore& node, TypeId wanted);
 
 template <class T>

@@ -104,7 +104,8 @@ namespace grafo::detail {
     return error;
 }
 
-inline void throw_output_unavailable(NodeCore& node, TypeId wanted) {
+template <class>
+void throw_output_unavailable(NodeCore& node, TypeId wanted) {
     const NodeState state = state_of(node);
     if (state == NodeState::failed && node.error() != nullptr) throw make_node_error(node);
     std::string what = "node " + in_quotes(node.id) + " has no output: ";

@@ -6,6 +6,7 @@
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/graph.hpp>
+#include <grafo/detail/when_used.hpp>
 
 // In debug builds: a graph that is kept alive only by handles inside its own callables and bound
 // values is reported, since nothing will ever free it. Handles that such a callable holds on the
@@ -36,7 +37,8 @@ struct Captures {
     }
 };
 
-inline void check_self_hold(Graph& graph) {
+template <class = WhenUsed>
+void check_self_hold(Graph& graph) {
     constexpr std::size_t most_nodes = 1000;
     if (graph.pins > 0 || graph.live == 0 || graph.live > Captures::current().ever) return;
     if (graph.nodes.size() > most_nodes) return;

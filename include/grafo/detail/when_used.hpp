@@ -7,6 +7,8 @@ namespace grafo::detail {
 // may name them, or again each file would pay; what is no template gets to them by a pointer that
 // the setting which needs them has left.
 //
+// The same makes a function one that separate compilation can leave out: see compiled_once.hpp.
+//
 // A virtual function that is defined below its class is declared `inline` in it, or each file would
 // have the class's virtual table, and with it all that the virtual functions call.
 struct WhenUsed;

@@ -5,6 +5,7 @@
 #include <grafo/detail/extras.hpp>
 #include <grafo/detail/graph.hpp>
 #include <grafo/detail/misuse.hpp>
+#include <grafo/detail/when_used.hpp>
 #include <grafo/errors.hpp>
 
 // Edges between nodes, whatever their types; the typed side is in node.hpp.
@@ -211,8 +212,8 @@ inline void undo_connect(NodeCore& parent, NodeCore& child, Forward* forward) no
 }
 
 // One more edge. Either happens whole or not at all; takes over the forward.
-inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward,
-                          std::uint32_t param) {
+template <class = WhenUsed>
+void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std::uint32_t param) {
     require_idle(child, "to connect a parent to");
     const bool pipe = forward.get() != nullptr && forward.get()->pipe() != nullptr;
     if (forward.get() != nullptr) {
@@ -264,7 +265,8 @@ inline void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forwar
     }
 }
 
-inline void disconnect_nodes(NodeCore& parent, NodeCore& child) {
+template <class = WhenUsed>
+void disconnect_nodes(NodeCore& parent, NodeCore& child) {
     bool connected = false;
     for (const OutEdge& edge : parent.out) connected = connected || &edge.child() == &child;
     if (!connected) return;
