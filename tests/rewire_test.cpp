@@ -1157,3 +1157,119 @@ TEST_CASE("A former output whose destructor wires the node's parent, which is pa
         CHECK(report.completed().size() == expected.size());
     }
 }
+
+// A node whose output, when it goes, does what it was given to do.
+Node<std::shared_ptr<int>> make_holder(std::function<void()>& on_gone, std::string id) {
+    return Node{std::move(id), [&on_gone] {
+                    return std::shared_ptr<int>(new int, [&on_gone](int* number) {
+                        delete number;
+                        if (on_gone) std::exchange(on_gone, nullptr)();
+                    });
+                }};
+}
+
+TEST_CASE("A former output of a pipe's reader wires the producer anew when that opens its stream") {
+    std::function<void()> on_gone;
+    Node producer{"producer", []() -> AsyncGenerator<int> {
+                      co_yield 1;
+                      co_yield 2;
+                  }};
+    int sum = 0;
+    Node reader{"reader",
+                [&](AsyncGenerator<int> items) -> Task<std::shared_ptr<int>> {
+                    while (const int* item = co_await items.next()) sum += *item;
+                    co_return std::shared_ptr<int>(new int, [&on_gone](int* number) {
+                        delete number;
+                        if (on_gone) std::exchange(on_gone, nullptr)();
+                    });
+                },
+                "items"_a};
+    producer.connect(reader, "items"_a);
+    Node plain{"plain", [] {}};
+    producer.connect(plain);
+    for (int i = 0; i < 5; ++i) producer.connect(Node{"other " + std::to_string(i), [] {}});
+    std::vector<AnyNode> late;
+    for (int i = 0; i < 10; ++i) late.push_back(Node{"late " + std::to_string(i), [] {}});
+    const TreeExecutor executor{producer};
+    EventLoop loop{virtual_time};
+    loop.run(executor.run());
+    on_gone = [&] {
+        producer.disconnect(plain);
+        for (const AnyNode& node : late) producer.connect(node);
+    };
+    const RunReport report = loop.run(executor.try_run());
+    CHECK(report.failed().empty());
+    CHECK(report.completed().size() == 17);
+    CHECK(plain.state() == NodeState::skipped);
+    CHECK(sum == 6);
+    CHECK(loop.run(executor.run()).completed().size() == 8);
+}
+
+TEST_CASE("A former output that goes as its node is cut off cuts others off the same parent") {
+    for (const bool cuts_itself : {false, true}) {
+        CAPTURE(cuts_itself);
+        std::function<void()> on_gone;
+        bool second = false;
+        AnyNode self;
+        AnyNode last;
+        Node parent{"parent", [&] {
+                        if (second) self.disconnect(last);
+                    }};
+        self = parent;
+        std::vector<AnyNode> children;
+        for (int i = 0; i < 9; ++i) {
+            children.push_back(Node{"child " + std::to_string(i), [] {}});
+            parent.connect(children.back());
+        }
+        const Node holder = make_holder(on_gone, "holder");
+        last = holder;
+        parent.connect(holder);
+        const TreeExecutor executor{parent};
+        EventLoop loop{virtual_time};
+        loop.run(executor.run());
+        second = true;
+        on_gone = [&] {
+            for (int i = 0; i < 8; ++i) self.disconnect(children[static_cast<std::size_t>(i)]);
+            if (cuts_itself) self.disconnect(last);
+        };
+        const RunReport report = loop.run(executor.try_run());
+        CHECK(report.failed().empty());
+        CHECK(report.completed().size() == 2);
+        CHECK(report.skipped().size() == 9);
+        CHECK(children[8].state() == NodeState::completed);
+        second = false;
+        CHECK(loop.run(executor.run()).completed().size() == 11);
+    }
+}
+
+TEST_CASE("A former output that goes as its node gets a parent connects that parent to others") {
+    std::function<void()> on_gone;
+    bool second = false;
+    AnyNode self;
+    AnyNode last;
+    std::vector<AnyNode> late;
+    for (int i = 0; i < 10; ++i) late.push_back(Node{"late " + std::to_string(i), [] {}});
+    Node parent{"parent", [&] {
+                    if (second) self.connect(last);
+                }};
+    self = parent;
+    Node root{"root", [] {}};
+    const Node holder = make_holder(on_gone, "holder");
+    last = holder;
+    root.connect(parent);
+    Node slow{"slow", []() -> Task<> { co_await sleep_for(1s); }};
+    root.connect(slow);
+    slow.connect(holder);
+    const TreeExecutor executor{root};
+    EventLoop loop{virtual_time};
+    loop.run(executor.run());
+    second = true;
+    on_gone = [&] {
+        for (const AnyNode& node : late) self.connect(node);
+    };
+    const RunReport report = loop.run(executor.try_run());
+    CHECK(report.failed().empty());
+    CHECK(report.completed().size() == 14);
+    second = false;
+    CHECK(loop.run(executor.run()).completed().size() == 4);
+}

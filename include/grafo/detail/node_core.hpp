@@ -194,6 +194,8 @@ public:
                                         const InEdge* edge) const noexcept = 0;
     // About to change the edges of a node: keep those it has for the end of the run.
     virtual void before_change(NodeCore& node) = 0;
+    // The node's former output goes, if it is still there; its destructor may wire nodes anew.
+    virtual void meet(NodeCore& node) = 0;
     // The parent has a new out-edge.
     virtual void edge_added(NodeCore& parent, const OutEdge& edge) = 0;
     // An edge is about to go; `position` among the parent's out-edges.

@@ -203,6 +203,7 @@ public:
         rewired_ = true;
         rewiring_.keep(node);
     }
+    void meet(NodeCore& node) override { touch(node); }
     void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
     [[nodiscard]] inline const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept override;
@@ -319,6 +320,7 @@ private:
     void deliver_rest(NodeCore& node);
     // It will not run, and says why by its state.
     void begin_in_vain(NodeCore& node);
+    void meet_readers(NodeCore& node);
     void open_stream(NodeCore& node);
     static void release_forwards(NodeCore& node) noexcept;
 

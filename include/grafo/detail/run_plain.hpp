@@ -49,8 +49,9 @@ namespace grafo::detail {
     settling_ = &node;
     cursor_ = position;
     end_ = node.out.size();
+    const OutEdge* const edges = node.out.begin();
     reset(child);
-    if (is_special()) return false;
+    if (is_special() || node.out.begin() != edges) return false;
     settling_ = nullptr;
     return true;
 }

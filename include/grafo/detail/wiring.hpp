@@ -166,6 +166,7 @@ inline RunHooks* before_change(NodeCore& parent, NodeCore& child) {
     if (run != nullptr) {
         run->before_change(parent);
         run->before_change(child);
+        run->meet(child);
     } else {
         if (parent.graph != nullptr) parent.graph->planned_by = 0;
         if (child.graph != nullptr) child.graph->planned_by = 0;
@@ -231,6 +232,8 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
     RunHooks* run = nullptr;
     try {
         run = before_change(parent, child);
+        parent.out.reserve_one();  // what met the child may have taken the room
+        child.in.reserve_one();
     } catch (...) {
         edge_gone(parent, child);  // before it was there
         throw;
@@ -267,11 +270,16 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
 
 template <class = WhenUsed>
 void disconnect_nodes(NodeCore& parent, NodeCore& child) {
-    bool connected = false;
-    for (const OutEdge& edge : parent.out) connected = connected || &edge.child() == &child;
-    if (!connected) return;
+    const auto connected = [&] {
+        for (const OutEdge& edge : parent.out) {
+            if (&edge.child() == &child) return true;
+        }
+        return false;
+    };
+    if (!connected()) return;
     require_idle(child, "to disconnect a parent from");
     RunHooks* run = before_change(parent, child);
+    if (!connected()) return;  // any more
     erase_edges(parent, child, run);
     if (parent.extras != nullptr) {
         for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
