@@ -5,8 +5,8 @@
 /// what these leave out, the run engine above all, is compiled in this one. With CMake, link to
 /// `grafo::compiled` instead, which does both.
 
-#include <grafo/detail/executor_state.hpp>
 #include <grafo/detail/node_failure.hpp>
+#include <grafo/detail/run_coroutines.hpp>
 #include <grafo/tree_executor.hpp>
 
 #define GRAFO_COMPILED_ONCE template

@@ -10,7 +10,7 @@
 
 #include <grafo/arguments.hpp>
 #include <grafo/async_generator.hpp>
-#include <grafo/detail/executor.hpp>
+#include <grafo/detail/executor_state.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/event.hpp>
 #include <grafo/observer.hpp>
@@ -151,7 +151,7 @@ private:
 
 // Defines what runs the nodes, or declares that another file does.
 #ifndef GRAFO_SEPARATE_COMPILATION
-#include <grafo/detail/executor_state.hpp>
+#include <grafo/detail/run_coroutines.hpp>
 #else
 #define GRAFO_COMPILED_ONCE extern template
 #include <grafo/detail/compiled_once.hpp>

@@ -8,7 +8,7 @@
 
 #include <grafo/detail/asio_library.hpp>
 #include <grafo/detail/condition_reactor.hpp>
-#include <grafo/detail/executor.hpp>
+#include <grafo/detail/executor_state.hpp>
 
 namespace grafo::detail {
 

@@ -1,162 +1,243 @@
 #pragma once
-#include <coroutine>
-#include <exception>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <grafo/async_generator.hpp>
-#include <grafo/detail/executor.hpp>
-#include <grafo/detail/make_plan.hpp>
-#include <grafo/detail/run.hpp>
-#include <grafo/detail/run_again.hpp>
-#include <grafo/detail/run_end.hpp>
-#include <grafo/detail/run_loop.hpp>
-#include <grafo/detail/run_nodes.hpp>
-#include <grafo/detail/run_plain.hpp>
-#include <grafo/detail/run_streams.hpp>
-#include <grafo/detail/run_visit.hpp>
-#include <grafo/detail/run_wiring.hpp>
+#include <grafo/detail/condition_reactor.hpp>
+#include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/mailbox.hpp>
+#include <grafo/detail/owned.hpp>
+#include <grafo/detail/plan.hpp>
+#include <grafo/detail/run_options.hpp>
 #include <grafo/detail/shared.hpp>
+#include <grafo/detail/when_used.hpp>
+#include <grafo/event.hpp>
 #include <grafo/run_report.hpp>
 #include <grafo/task.hpp>
 
+// An executor, without what it runs nodes by: that is behind one table of two functions.
 namespace grafo::detail {
 
-inline Plan& ExecutorState::current_plan() {
-    if (!is_current(plan_, given_)) {
-        make_plan(plan_, given_);
-    } else {
-        check_free(plan_);
-    }
-    return plan_;
-}
-
-// A run in the frame of the coroutine that awaits it.
-class RunHolder {
+// How `stop()` reaches a run from any thread.
+class RunControl : public Mail, public SharedByThreads {
 public:
-    RunHolder(ExecutorState& state, RunControl& control, bool streaming)
-        : state_(state), control_(control) {
-        RunOptions options = state.options;
-        options.streaming = streaming;
-        // Lets go of what only the last report held, before the plan looks at the graph.
-        if (state.runs == 0) state.report = make_shared_object<ReportData>();
-        Plan& plan = state.current_plan();
-        run_ = new Run(plan, std::move(options));
-        state.report = run_->report();
-        ++state.runs;
-        if (control.begin(*run_, Mailbox::current())) run_->stop();
-    }
-    RunHolder(const RunHolder&) = delete;
-    RunHolder& operator=(const RunHolder&) = delete;
-    ~RunHolder() {
-        --state_.runs;
-        control_.end();
-        run_->drop();
-    }
-    Run* operator->() const noexcept { return run_; }
-    Run& operator*() const noexcept { return *run_; }
+    RunControl() : Mail(&RunControl::on_mail, &RunControl::on_lost) {}
 
-private:
-    ExecutorState& state_;
-    RunControl& control_;
-    Run* run_;
-};
-
-// Waits for the end of a run, or for its next event as well. A cancellation stops the run, and is
-// thrown when that has ended.
-class RunAwaiter : Waiter {
-public:
-    RunAwaiter(Run& run, bool for_event) noexcept
-        : Waiter(&RunAwaiter::on_ask), run_(run), for_event_(for_event) {}
-    ~RunAwaiter() { run_.set_waiter(nullptr); }
-
-    bool await_ready() const noexcept { return ready(); }
-    template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> coroutine) {
-        const Begin begun = begin(coroutine);
-        if (begun == Begin::dropped) {
-            run_.freeze(*context);  // it was made, and starts nothing
-            return true;
+    // Any thread.
+    void stop() {
+        Shared<Mailbox> mailbox;
+        {
+            const LockGuard lock(mutex_);
+            stop_requested_ = true;
+            mailbox = mailbox_;
         }
-        if (begun == Begin::cancelled) {
-            gave_up = false;
-            context->waiter = this;
-            run_.cancel_from_outside();
+        if (mailbox == nullptr) return;  // not begun: it will start nothing
+        if (LoopCore::current != nullptr && Mailbox::current() == mailbox) {
+            if (run_ != nullptr) run_->stop();
+            return;
         }
-        run_.set_waiter(this);
-        return true;
+        if (posted_.exchange(true)) return;
+        keep_ = Shared<RunControl>(this);
+        mailbox->post(*this);
     }
-    void await_resume() {
-        context = nullptr;  // the next await may be in another one, and this one gone by then
-        if (run_.cancelled()) throw Cancelled();
+
+    // The loop's thread. True if the run must start nothing.
+    bool begin(RunHooks& run, const Shared<Mailbox>& mailbox) {
+        const LockGuard lock(mutex_);
+        run_ = &run;
+        mailbox_ = mailbox;
+        return stop_requested_;
+    }
+    void end() noexcept {
+        const LockGuard lock(mutex_);
+        run_ = nullptr;
+        mailbox_ = nullptr;
     }
 
 private:
-    [[nodiscard]] bool ready() const noexcept {
-        return run_.ended() || (for_event_ && run_.has_event() && !run_.cancelled());
+    static void on_mail(Mail& mail) {
+        auto& control = static_cast<RunControl&>(mail);
+        const Shared<RunControl> keep = std::move(control.keep_);
+        control.posted_.store(false);
+        if (control.run_ != nullptr) control.run_->stop();
     }
-    static bool on_ask(Waiter& waiter, Ask ask) {
-        auto& self = static_cast<RunAwaiter&>(waiter);
-        switch (ask) {
-            case Ask::cancel:
-                if (self.linked()) return false;  // about to be resumed
-                self.run_.cancel_from_outside();
-                return true;
-            case Ask::busy: return self.run_.busy();
-            case Ask::freeze: self.run_.freeze(*self.context); break;
-            case Ask::drop: self.run_.drop_inside(); break;
-        }
-        return false;
+    static void on_lost(Mail& mail) {
+        const Shared<RunControl> keep = std::move(static_cast<RunControl&>(mail).keep_);
     }
 
-    Run& run_;
-    bool for_event_;
+    Mutex mutex_;
+    bool stop_requested_ = false;
+    Shared<Mailbox> mailbox_;
+    RunHooks* run_ = nullptr;  // the loop's thread only
+    std::atomic<bool> posted_{false};
+    Shared<RunControl> keep_;
 };
 
-// Awaits by an awaiter that lives longer, and serves for each event.
-class AwaitRun {
+struct RunCoroutines;
+
+// The signals that stop an executor, for as long as it or a run of it lives: see asio.hpp.
+class StopSignals {
 public:
-    explicit AwaitRun(RunAwaiter& awaiter) noexcept : awaiter_(awaiter) {}
-    bool await_ready() const noexcept { return awaiter_.await_ready(); }
-    template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> coroutine) const {
-        return awaiter_.await_suspend(coroutine);
+    StopSignals() = default;
+    StopSignals(const StopSignals&) = delete;
+    StopSignals& operator=(const StopSignals&) = delete;
+    virtual ~StopSignals() = default;
+};
+
+// What an executor shares with its runs.
+class ExecutorState : public SharedByThreads {
+public:
+    ExecutorState(std::string name, NodeList nodes, const RunCoroutines& made)
+        : coroutines(made), given_(std::move(nodes)) {
+        options.name = std::move(name);
+        if (given_.size() == 0) {
+            throw Error("executor " + in_quotes(options.name) + " was given no nodes");
+        }
+        for (const Handle& handle : given_) {
+            if (handle.core() == nullptr) {
+                throw Error("executor " + in_quotes(options.name) + " was given an empty AnyNode");
+            }
+        }
     }
-    void await_resume() const { awaiter_.await_resume(); }
-    using grafo_awaitable = void;
+
+    // A run that was asked for, and may be stopped from then on.
+    class Ticket {
+    public:
+        Ticket(Shared<ExecutorState> state, Shared<RunControl> control)
+            : state_(std::move(state)), control_(std::move(control)) {}
+        Ticket(Ticket&&) noexcept = default;
+        Ticket& operator=(Ticket&&) = delete;
+        ~Ticket() {
+            if (control_ == nullptr) return;
+            control_->end();
+            state_->close_run(*control_);
+        }
+        [[nodiscard]] RunControl& control() const noexcept { return *control_; }
+
+    private:
+        Shared<ExecutorState> state_;
+        Shared<RunControl> control_;
+    };
+
+    Ticket open_run() {
+        Shared<RunControl> control(new RunControl);
+        const LockGuard lock(mutex_);
+        controls_.push_back(control);
+        return Ticket(Shared<ExecutorState>(this), std::move(control));
+    }
+    void stop() {
+        FlatList<Shared<RunControl>> controls;
+        {
+            const LockGuard lock(mutex_);
+            controls = controls_;
+        }
+        for (const auto& control : controls) control->stop();
+    }
+
+    inline Plan& current_plan();
+
+    [[nodiscard]] std::vector<AnyNode> roots() const {
+        std::vector<AnyNode> nodes;
+        for (const Handle& handle : given_) nodes.push_back(AnyNode(*handle.core()));
+        return nodes;
+    }
+    // All nodes of a run, as wired now.
+    [[nodiscard]] std::vector<AnyNode> members() const {
+        std::vector<AnyNode> nodes;
+        const std::uint32_t mark = Graph::next_mark();
+        const auto add = [&](NodeCore& node) {
+            if (std::exchange(node.mark, mark) != mark) nodes.push_back(AnyNode(node));
+        };
+        for (const Handle& handle : given_) add(*handle.core());
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            for (const OutEdge& edge : nodes[i].core()->out) add(edge.child());
+        }
+        for (std::size_t i = 0; i < nodes.size(); ++i) {
+            for (const InEdge& edge : nodes[i].core()->in) add(*edge.parent);
+        }
+        return nodes;
+    }
+    // Calls visit(parent, child) for each edge between two of these nodes, once a pair.
+    template <class Visit>
+    static void for_each_edge(const std::vector<AnyNode>& nodes, Visit&& visit) {
+        const std::uint32_t mark = Graph::next_mark();
+        for (const AnyNode& node : nodes) node.core()->mark = mark;
+        for (const AnyNode& node : nodes) node.core()->scratch = 0;
+        struct Edge {
+            AnyNode parent;
+            AnyNode child;
+        };
+        FlatList<Edge> edges;  // the visitor may leave marks of its own
+        std::uint32_t number = 0;
+        for (const AnyNode& node : nodes) {
+            ++number;
+            for (const OutEdge& edge : node.core()->out) {
+                NodeCore& child = edge.child();
+                if (child.mark != mark) continue;
+                if (std::exchange(child.scratch, number) == number) continue;
+                edges.push_back({node, AnyNode(child)});
+            }
+        }
+        for (const Edge& edge : edges) visit(edge.parent, edge.child);
+    }
+    [[nodiscard]] std::vector<AnyNode> leaves() const {
+        const std::vector<AnyNode> nodes = members();
+        FlatList<NodeCore*> inner;
+        for_each_edge(
+            nodes, [&](const AnyNode& parent, const AnyNode&) { inner.push_back(parent.core()); });
+        const std::uint32_t mark = Graph::next_mark();
+        for (NodeCore* node : inner) node->mark = mark;
+        std::vector<AnyNode> outer;
+        for (const AnyNode& node : nodes) {
+            if (node.core()->mark != mark) outer.push_back(node);
+        }
+        return outer;
+    }
+
+    const RunCoroutines& coroutines;
+    RunOptions options;
+    std::string description;
+    std::size_t runs = 0;  // that are on
+    Shared<ReportData> report = make_shared_object<ReportData>();
+    Owned<StopSignals> signals;
 
 private:
-    RunAwaiter& awaiter_;
+    void close_run(const RunControl& closed) {
+        const LockGuard lock(mutex_);
+        for (std::size_t i = controls_.size(); i-- > 0;) {
+            if (controls_[i].get() == &closed) controls_.erase_at(i);
+        }
+    }
+
+    NodeList given_;
+    Plan plan_;
+    Mutex mutex_;
+    FlatList<Shared<RunControl>> controls_;
 };
 
-template <class>
-Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticket ticket, bool throwing) {
-    const RunHolder run(*state, ticket.control(), false);
-    RunAwaiter end(*run, false);
-    co_await AwaitRun(end);
-    if (run->fatal() != nullptr) std::rethrow_exception(run->fatal());
-    RunReport report(run->report());
-    if (throwing) report.throw_if_failed();
-    co_return report;
-}
-
-template <class>
-AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::Ticket ticket) {
-    const RunHolder run(*state, ticket.control(), true);
-    RunAwaiter next(*run, true);
-    for (;;) {
-        co_await AwaitRun(next);
-        if (!run->has_event()) break;
-        Event event = run->take_event();
-        try {
-            co_yield event;
-        } catch (const Cancelled&) {
-            run->cancel_from_outside();  // the reader is ending: the run first
-        }
-        run->release();
+struct ExecutorAccess {
+    template <class Executor>
+    [[nodiscard]] static const Shared<ExecutorState>& state(const Executor& executor) {
+        static_cast<void>(executor.state());  // throws if it was moved from
+        return executor.state_;
     }
-    if (run->fatal() != nullptr) std::rethrow_exception(run->fatal());
-    const RunReport report(run->report());
-    report.throw_if_failed();
-}
+};
+
+// The coroutines behind an executor, defined in executor_state.hpp. Functions with their state by
+// value: the executor may be gone before they start.
+template <class = WhenUsed>
+Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticket ticket, bool throwing);
+template <class = WhenUsed>
+AsyncGenerator<Event> stream(Shared<ExecutorState> state, ExecutorState::Ticket ticket);
+struct RunCoroutines {
+    Task<RunReport> (*execute)(Shared<ExecutorState>, ExecutorState::Ticket, bool throwing);
+    AsyncGenerator<Event> (*stream)(Shared<ExecutorState>, ExecutorState::Ticket);
+};
+template <class Tag = WhenUsed>
+inline constexpr RunCoroutines run_coroutines{&execute<Tag>, &stream<Tag>};
 
 }  // namespace grafo::detail
