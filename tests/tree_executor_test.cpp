@@ -1159,3 +1159,23 @@ TEST_CASE("A node skipped in one run may complete in the next, and forgets the r
     run_it(executor);
     CHECK_THROWS_WITH(child.output(), ContainsSubstring("'node' was skipped"));
 }
+
+TEST_CASE(
+    "A body whose co_return is undone by a destructor that throws goes on, and gives the last") {
+    struct Throwing {
+        ~Throwing() noexcept(false) { throw std::runtime_error("undone"); }
+    };
+    const bool waits = GENERATE(false, true);
+    const Node node{"node", [waits]() -> Task<int> {
+                        try {
+                            const Throwing throwing;
+                            co_return 1;
+                        } catch (const std::runtime_error&) {
+                        }
+                        if (waits) co_await sleep_for(std::chrono::milliseconds(1));
+                        co_return 2;
+                    }};
+    EventLoop loop{virtual_time};
+    loop.run(TreeExecutor{node}.run());
+    CHECK(node.output() == 2);
+}

@@ -14,6 +14,7 @@
 #include <grafo/detail/curl_multi.hpp>
 #include <grafo/detail/curl_transfer.hpp>
 #include <grafo/errors.hpp>
+#include <grafo/sleep.hpp>
 #include <grafo/task.hpp>
 
 /// \file

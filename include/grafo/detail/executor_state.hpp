@@ -227,7 +227,7 @@ struct ExecutorAccess {
     }
 };
 
-// The coroutines behind an executor, defined in executor_state.hpp. Functions with their state by
+// The coroutines behind an executor, defined in run_coroutines.hpp. Functions with their state by
 // value: the executor may be gone before they start.
 template <class = WhenUsed>
 Task<RunReport> execute(Shared<ExecutorState> state, ExecutorState::Ticket ticket, bool throwing);

@@ -104,13 +104,17 @@ public:
         } else {
             const Body body = make_body();
             core.resume(body);  // nobody is told of an end that is seen here
-            if (!body.promise().result.has_value()) [[unlikely]] {
+            // A value alone is no end: a destructor after the co_return may throw, and be caught.
+            if (!body.done()) [[unlikely]] {
                 body_ = body;
-                if (body.done()) return NodeCore::Stretch::threw;
                 body.promise().tell_end(&on_end, static_cast<NodeCore*>(this));
                 return NodeCore::Stretch::waits;
             }
-            keep_result(body);  // it has ended: nothing waits after a co_return
+            if (!body.promise().result.has_value()) [[unlikely]] {
+                body_ = body;
+                return NodeCore::Stretch::threw;
+            }
+            keep_result(body);
         }
         if constexpr (keeps_lists(std::type_identity<Slots>())) release_lists(Indices());
         return NodeCore::Stretch::ended;

@@ -203,7 +203,9 @@ public:
         rewired_ = true;
         rewiring_.keep(node);
     }
-    void meet(NodeCore& node) override { touch(node); }
+    void meet(NodeCore& node) override {
+        if (!dropped_ && !frozen_) touch(node);
+    }
     void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
     [[nodiscard]] inline const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept override;
