@@ -9,12 +9,13 @@
 
 #include "catch.hpp"
 #include "counted.hpp"
-#include "gate.hpp"
+#include "nest.hpp"
 
 using namespace grafo;
 using namespace std::chrono_literals;
+using grafo_test::Bottom;
 using grafo_test::Counted;
-using grafo_test::Gate;
+using grafo_test::Nest;
 
 namespace {
 
@@ -22,28 +23,6 @@ constexpr int million = 1'000'000;
 constexpr int depth = 100'000;
 
 Task<int> number(int value) { co_return value; }
-
-enum class Bottom { value, error, sleep, gate };
-
-struct Nest {
-    Bottom bottom = Bottom::value;
-    Gate gate;
-    int reached = 0;
-    int cancelled = 0;
-};
-
-Task<int> bottom_of(Nest& nest) {
-    ++nest.reached;
-    if (nest.bottom == Bottom::error) throw std::out_of_range("the bottom");
-    try {
-        if (nest.bottom == Bottom::sleep) co_await sleep_for(1h);
-        if (nest.bottom == Bottom::gate) co_await nest.gate;
-    } catch (const Cancelled&) {
-        ++nest.cancelled;
-        throw;
-    }
-    co_return 0;
-}
 
 // One combinator inside the other, of every kind in turn.
 Task<int> nested(Nest& nest, int levels) {

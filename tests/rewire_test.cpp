@@ -73,6 +73,17 @@ Node<int> logging(Log& log, const std::string& id, nanoseconds work = 0s) {
                 }};
 }
 
+// An output that does, when it goes, what it was given to do.
+std::shared_ptr<int> make_farewell(std::function<void()>& on_gone) {
+    return std::shared_ptr<int>(new int, [&on_gone](int* number) {
+        delete number;
+        if (on_gone) std::exchange(on_gone, nullptr)();
+    });
+}
+Node<std::shared_ptr<int>> make_holder(std::function<void()>& on_gone, std::string id) {
+    return Node{std::move(id), [&on_gone] { return make_farewell(on_gone); }};
+}
+
 }  // namespace
 
 // ---- new nodes ----------------------------------------------------------------------------------
@@ -1072,10 +1083,7 @@ TEST_CASE("A former output whose destructor wires its node anew: the node is at 
         Node late{"late", wait_and_say("late")};
         Node second{"second", [&]() -> Task<std::shared_ptr<int>> {
                         log.emplace_back("second");
-                        co_return std::shared_ptr<int>(new int, [&](int* number) {
-                            delete number;
-                            if (on_gone) std::exchange(on_gone, nullptr)();
-                        });
+                        co_return make_farewell(on_gone);
                     }};
         Node third{"third", say("third")};
         first.connect(second);
@@ -1115,10 +1123,7 @@ TEST_CASE("A former output whose destructor wires the node's parent, which is pa
         Node parent{"parent", say("parent")};
         Node holder{"holder", [&]() -> Task<std::shared_ptr<int>> {
                         log.emplace_back("holder");
-                        co_return std::shared_ptr<int>(new int, [&](int* number) {
-                            delete number;
-                            if (on_gone) std::exchange(on_gone, nullptr)();
-                        });
+                        co_return make_farewell(on_gone);
                     }};
         Node next{"next", say("next")};
         Node last{"last", say("last")};
@@ -1158,16 +1163,6 @@ TEST_CASE("A former output whose destructor wires the node's parent, which is pa
     }
 }
 
-// A node whose output, when it goes, does what it was given to do.
-Node<std::shared_ptr<int>> make_holder(std::function<void()>& on_gone, std::string id) {
-    return Node{std::move(id), [&on_gone] {
-                    return std::shared_ptr<int>(new int, [&on_gone](int* number) {
-                        delete number;
-                        if (on_gone) std::exchange(on_gone, nullptr)();
-                    });
-                }};
-}
-
 TEST_CASE("A former output of a pipe's reader wires the producer anew when that opens its stream") {
     std::function<void()> on_gone;
     Node producer{"producer", []() -> AsyncGenerator<int> {
@@ -1178,10 +1173,7 @@ TEST_CASE("A former output of a pipe's reader wires the producer anew when that 
     Node reader{"reader",
                 [&](AsyncGenerator<int> items) -> Task<std::shared_ptr<int>> {
                     while (const int* item = co_await items.next()) sum += *item;
-                    co_return std::shared_ptr<int>(new int, [&on_gone](int* number) {
-                        delete number;
-                        if (on_gone) std::exchange(on_gone, nullptr)();
-                    });
+                    co_return make_farewell(on_gone);
                 },
                 "items"_a};
     producer.connect(reader, "items"_a);

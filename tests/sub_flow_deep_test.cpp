@@ -2,7 +2,6 @@
 #include <chrono>
 #include <coroutine>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -10,26 +9,20 @@
 
 #include "catch.hpp"
 #include "counted.hpp"
-#include "gate.hpp"
+#include "nest.hpp"
 
 using namespace grafo;
 using namespace grafo::literals;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
+using grafo_test::Bottom;
 using grafo_test::Counted;
-using grafo_test::Gate;
 
 namespace {
 
 constexpr int depth = 1000;
 
-enum class Bottom { value, error, sleep, gate };
-
-struct Nest {
-    Bottom bottom = Bottom::value;
-    Gate gate;
-    int reached = 0;
-    int cancelled = 0;
+struct Nest : grafo_test::Nest {
     std::optional<AsyncGenerator<Event>> outermost;
     bool drops = false;          // the bottom lets go of the outermost stream
     Nest* drops_with = nullptr;  // the bottom's destructor lets go of that one's
@@ -45,27 +38,18 @@ struct Dropper {
     Nest& nest;
 };
 
-Task<int> bottom_of(Nest& nest) {
+Task<int> innermost(Nest& nest) {
     const Counted local(0);
     const Dropper dropper(nest);
-    ++nest.reached;
     if (nest.drops) nest.outermost.reset();
-    if (nest.bottom == Bottom::error) throw std::out_of_range("the bottom");
-    try {
-        if (nest.bottom == Bottom::sleep) co_await sleep_for(1h);
-        if (nest.bottom == Bottom::gate) co_await nest.gate;
-    } catch (const Cancelled&) {
-        ++nest.cancelled;
-        throw;
-    }
-    co_return 0;
+    co_return co_await bottom_of(nest);
 }
 
 Task<> run_it(TreeExecutor executor) { co_await executor.run(); }
 
 // A run inside a node of a run, awaited in each way in turn.
 Task<int> flow(int levels, Nest* nest) {
-    if (levels == 0) co_return co_await bottom_of(*nest);
+    if (levels == 0) co_return co_await innermost(*nest);
     const Counted local(levels);
     const Node level{"level " + std::to_string(levels), flow, "levels"_a = levels - 1,
                      "nest"_a = nest};
