@@ -26,12 +26,6 @@ struct GeneratorPromiseBase : PromiseBase, PooledFrame, AwaitTransform {
     // Called at a co_yield instead of resuming the reader; true: stay suspended there.
     using Yielded = bool (*)(void* target, void* item);
 
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    std::suspend_always final_suspend() const noexcept {
-        finished();
-        return {};
-    }
-
     Yielded yielded = nullptr;
     void* yield_target = nullptr;
     void* item = nullptr;
@@ -178,10 +172,7 @@ public:
                                       "next() of an AsyncGenerator was awaited while another "
                                       "next() of it had not given its item yet");
             }
-            promise.context = &detail::context_of(awaiting);
-            promise.tell_end(nullptr, awaiting.address());
-            promise.parent = detail::promise_of(awaiting);
-            promise.owner = nullptr;
+            promise.awaited_by(awaiting, nullptr);
             promise.item = nullptr;
             return detail::LoopCore::current->hand_over(coroutine_, awaiting);
         }

@@ -18,11 +18,6 @@ namespace detail {
 
 template <class T>
 struct TaskPromiseBase : PromiseBase, PooledFrame, AwaitTransform {
-    std::suspend_always initial_suspend() const noexcept { return {}; }
-    std::suspend_always final_suspend() const noexcept {
-        finished();
-        return {};
-    }
     void unhandled_exception() noexcept { result.set_error(std::current_exception()); }
 
     Result<T> result;
@@ -85,11 +80,7 @@ public:
         bool await_suspend(std::coroutine_handle<Promise> awaiting) noexcept(
             detail::OwnPromise<Promise>) {
             detail::require_loop<Promise>();
-            promise_type& task = promise();
-            task.context = &detail::context_of(awaiting);
-            task.tell_end(nullptr, awaiting.address());
-            task.parent = detail::promise_of(awaiting);
-            task.owner = this;
+            promise().awaited_by(awaiting, this);
             return detail::LoopCore::current->hand_over(frame(), awaiting);
         }
         T await_resume() { return promise().result.take(); }

@@ -194,14 +194,16 @@ private:
 struct PromiseBase {
     using Done = void (*)(void* target) noexcept;
 
-    // Said by final_suspend: the coroutine is suspended after that.
-    [[gnu::always_inline]] void finished() const noexcept {
-        if (target == nullptr) return;
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    // Tells of the end; the coroutine is suspended after that.
+    std::suspend_always final_suspend() const noexcept {
+        if (target == nullptr) return {};
         if (done != nullptr) {
             done(target);
         } else {
             resume_target();
         }
+        return {};
     }
     [[gnu::always_inline]] void resume_target() const noexcept {
         LoopCore::current->next = std::coroutine_handle<>::from_address(target);
@@ -210,6 +212,9 @@ struct PromiseBase {
         done = whom;
         target = at;
     }
+    // That coroutine goes on at the end; `holder` in its frame has this one's, if that is its own.
+    template <class Promise>
+    void awaited_by(std::coroutine_handle<Promise> awaiting, OwnedFrame* holder) noexcept;
 
     Context* context;  // set before it starts
     Done done;         // set where `target` is
@@ -253,6 +258,15 @@ template <class Promise>
         static thread_local ForeignContext foreign;
         return foreign;
     }
+}
+
+template <class Promise>
+[[gnu::always_inline]] inline void PromiseBase::awaited_by(std::coroutine_handle<Promise> awaiting,
+                                                           OwnedFrame* holder) noexcept {
+    context = &context_of(awaiting);
+    tell_end(nullptr, awaiting.address());
+    parent = promise_of(awaiting);
+    owner = holder;
 }
 
 // Destroys the frames of a suspended context from the innermost outwards, all but the outermost:

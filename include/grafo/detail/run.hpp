@@ -441,11 +441,6 @@ private:
     }
     void resume_parked(NodeCore& node);
 
-    void cancel(NodeCore& node) {
-        if (runs_anyway(node)) return;
-        node.stop_asked = true;
-        node.cancel();
-    }
     void cancel_active() noexcept;
 
     // ---- runs inside runs, see run_visit.hpp --------------------------------------------------

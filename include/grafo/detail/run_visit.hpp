@@ -52,8 +52,8 @@ inline bool Run::visit(Ask ask) noexcept {
         own.next = std::exchange(*visit.place, this);
         visit.place = &own.next;
     }
-    own.stage =
-        VisitPlace::Stage::executing;  // or once more from there, if it is told so meanwhile
+    // Or from there once more, if it is told so meanwhile.
+    own.stage = VisitPlace::Stage::executing;
     own.cursor = 0;
     if (!outermost) return false;
     bool found = false;
@@ -97,27 +97,31 @@ inline void Run::end_visit(Ask ask) noexcept {
     unref();
 }
 
-inline bool Run::ask(NodeCore& node, Ask ask) noexcept {
+// The answer is false to all but `busy`.
+inline bool ask_context(Context& context, Waiter::Ask ask) noexcept {
     switch (ask) {
-        case Ask::cancel: cancel(node); break;
-        case Ask::busy: return node.phase != Phase::parked && node.Context::busy();
-        case Ask::freeze: node.freeze(); break;
-        case Ask::drop: node.drop_below(); break;
+        case Waiter::Ask::cancel: context.cancel(); break;
+        case Waiter::Ask::busy: return context.busy();
+        case Waiter::Ask::freeze: context.freeze(); break;
+        case Waiter::Ask::drop: context.drop_below(); break;
     }
     return false;
+}
+
+inline bool Run::ask(NodeCore& node, Ask ask) noexcept {
+    if (ask == Ask::cancel) {
+        if (runs_anyway(node)) return false;
+        node.stop_asked = true;
+    }
+    if (ask == Ask::busy && node.phase == Phase::parked) return false;
+    return ask_context(node, ask);
 }
 
 inline bool Run::ask_edges(Ask ask) noexcept {
     bool busy = false;
     edge_tasks_.for_each([&](EdgeTask& task) {
-        switch (ask) {
-            case Ask::cancel:
-                if (!runs_anyway(task.child)) task.cancel();
-                break;
-            case Ask::busy: busy = busy || task.busy(); break;
-            case Ask::freeze: task.freeze(); break;
-            case Ask::drop: task.drop_below(); break;
-        }
+        if (ask == Ask::cancel && runs_anyway(task.child)) return;
+        busy = busy || ask_context(task, ask);
     });
     return busy;
 }

@@ -123,9 +123,12 @@ inline void erase_out_edge(NodeCore& parent, std::uint32_t position, RunHooks* r
     parent.out.erase(position);
 }
 
-inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
+// False if there is none.
+inline bool erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
+    bool any = false;
     for (std::uint32_t i = parent.out.size(); i-- > 0;) {
         if (&parent.out[i].child() != &child) continue;
+        any = true;
         erase_out_edge(parent, i, run);
     }
     for (std::uint32_t i = child.in.size(); i-- > 0;) {
@@ -134,6 +137,7 @@ inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexce
         child.in.erase(i);
         let_go_of(forward, run);
     }
+    return any;
 }
 
 // Chunks that have gone by cannot be read.
@@ -226,13 +230,11 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
         static_cast<void>(parent.need_stream());
     }
     require_one_run(parent, child);
-    parent.out.reserve_one();
-    child.in.reserve_one();
     merge_graphs(parent, child);
     RunHooks* run = nullptr;
     try {
         run = before_change(parent, child);
-        parent.out.reserve_one();  // what met the child may have taken the room
+        parent.out.reserve_one();
         child.in.reserve_one();
     } catch (...) {
         edge_gone(parent, child);  // before it was there
@@ -270,17 +272,12 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
 
 template <class = WhenUsed>
 void disconnect_nodes(NodeCore& parent, NodeCore& child) {
-    const auto connected = [&] {
-        for (const OutEdge& edge : parent.out) {
-            if (&edge.child() == &child) return true;
-        }
-        return false;
-    };
-    if (!connected()) return;
+    bool connected = false;
+    for (const OutEdge& edge : parent.out) connected = connected || &edge.child() == &child;
+    if (!connected) return;
     require_idle(child, "to disconnect a parent from");
     RunHooks* run = before_change(parent, child);
-    if (!connected()) return;  // any more
-    erase_edges(parent, child, run);
+    if (!erase_edges(parent, child, run)) return;  // what met the child has cut them
     if (parent.extras != nullptr) {
         for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
             static_cast<void>(parent.extras->on_disconnect[i]->call(parent));
