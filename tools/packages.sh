@@ -1,4 +1,9 @@
-# Sourced by the scripts: Debian packages, installed only when they are missing.
+# Sourced by the scripts: Debian packages, installed only when they are missing; and what else the
+# scripts share.
+
+# For GRAFO_WARNINGS_AS_ERRORS
+strict=OFF
+if [[ ${CI:-} == true ]]; then strict=ON; fi
 
 # packages_in FILE...: the packages these lists name; lists that do not exist are empty
 packages_in() {
