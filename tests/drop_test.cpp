@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <coroutine>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -731,6 +732,33 @@ TEST_CASE("A stream dropped by a plain transform, which goes on or throws: no fu
     CHECK(Counted::live() == 0);
 }
 
+TEST_CASE("A stream dropped by the condition of an edge that its reader makes meanwhile") {
+    const bool joins = GENERATE(false, true);
+    Node parent{"parent", [] { return 1; }};
+    Node slow{"slow", []() -> Task<> { co_await sleep_for(1s); }};
+    bool ran = false;
+    const Node child{"child", [&] { ran = true; }};
+    const TreeExecutor executor{parent, slow};
+    if (!joins) slow.connect(child);
+    const auto read = [&]() -> Task<> {
+        std::optional<AsyncGenerator<Event>> events(executor.yielding());
+        while (const Event* event = co_await events->next()) {
+            if (!event->completed(parent)) continue;
+            parent.connect(child, when([&](int) {
+                               events.reset();
+                               return true;
+                           }));
+            break;
+        }
+        CHECK_FALSE(events.has_value());
+    };
+    EventLoop loop{virtual_time};
+    loop.run(read());
+    CHECK_FALSE(ran);
+    CHECK(loop.run(executor.run()).ok());
+    CHECK(ran == !joins);
+}
+
 TEST_CASE("A body that drops its own stream and then closes a loop: nothing runs again") {
     const unsigned max_runs = GENERATE(1U, 5U);  // one lap more would be a failure, or is one
     const bool waits = GENERATE(false, true);    // the run is not at work when it is dropped
@@ -1263,6 +1291,67 @@ TEST_CASE("A body that drops its own stream and enters a foreign await never ent
         CHECK(trial.log == std::vector<std::string>{"drop"});
     }
     CHECK(Counted::live() == 0);
+}
+
+TEST_CASE("A former output that drops the stream above, which has to wait: its node never begins") {
+    std::vector<std::string> log;
+    Gate gate;
+    std::optional<AsyncGenerator<Event>> events;
+    bool armed = false;
+    const Node foreign{"foreign", [&]() -> Task<> { co_await gate; }};
+    Node first{"first", []() -> Task<> { co_await sleep_for(1ms); }};
+    const Node holder{"holder", [&] {
+                          log.emplace_back("holder");
+                          return std::shared_ptr<int>(new int, [&](int* number) {
+                              delete number;
+                              if (!std::exchange(armed, false)) return;
+                              events.reset();
+                              log.emplace_back("dropped");
+                          });
+                      }};
+    first.connect(holder);
+    const TreeExecutor inner{foreign, first};
+    const Node outer{"outer", [&]() -> Task<> { co_await inner.run(); }};
+    const auto consume = [&]() -> Task<> {
+        co_await TreeExecutor{first}.run();
+        events.emplace(TreeExecutor{outer}.yielding());
+        co_await read_exactly(*events, 1);
+        armed = true;
+        co_await sleep_for(10ms);
+        CHECK(log == std::vector<std::string>{"holder", "dropped"});
+        REQUIRE(gate.waited());
+        gate.open();
+        co_await sleep_for(10ms);
+        CHECK(log.size() == 2);
+        co_await TreeExecutor{first}.run();
+        CHECK(log.size() == 3);
+    };
+    EventLoop loop{virtual_time};
+    loop.run(consume());
+}
+
+TEST_CASE("What a dropped run had still to begin keeps no former output") {
+    std::weak_ptr<int> former;
+    Node slow{"slow", []() -> Task<> { co_await sleep_for(1s); }};
+    Node child{"child", [&] {
+                   const auto output = std::make_shared<int>(1);
+                   former = output;
+                   return output;
+               }};
+    const Node grandchild{"grandchild", [](std::shared_ptr<int> x) { return x; }, "x"_a};
+    slow.connect(child).connect(grandchild, "x"_a);
+    const TreeExecutor executor{slow};
+    EventLoop loop{virtual_time};
+    loop.run(executor.run());
+    CHECK(former.use_count() == 2);
+    const auto consume = [&]() -> Task<> {
+        AsyncGenerator<Event> events = executor.yielding();
+        co_await read_exactly(events, 1);
+        CHECK(former.use_count() == 2);
+    };
+    loop.run(consume());
+    CHECK(former.expired());
+    CHECK(child.state() == NodeState::cancelled);
 }
 
 TEST_CASE("Parked chunks and nodes that wait for a slot are dropped with the stream") {

@@ -1108,7 +1108,7 @@ TEST_CASE("A former output whose destructor wires its node anew: the node is at 
     }
 }
 
-TEST_CASE("A former output whose destructor wires the node's parent, which is passing on, anew") {
+TEST_CASE("A former output goes when its node begins, and its destructor wires the parent anew") {
     enum class Act { connect_many, cut_next, cut_itself, stop };
     for (const Act act : {Act::connect_many, Act::cut_next, Act::cut_itself, Act::stop}) {
         CAPTURE(act);
@@ -1151,8 +1151,8 @@ TEST_CASE("A former output whose destructor wires the node's parent, which is pa
         std::vector<std::string> expected{"parent"};
         switch (act) {
             case Act::connect_many:
-                expected.insert(expected.end(), 10, "late");
                 expected.insert(expected.end(), {"holder", "next", "last"});
+                expected.insert(expected.end(), 10, "late");
                 break;
             case Act::cut_next: expected.insert(expected.end(), {"holder", "last"}); break;
             case Act::cut_itself: expected.insert(expected.end(), {"next", "last"}); break;
@@ -1264,4 +1264,71 @@ TEST_CASE("A former output that goes as its node gets a parent connects that par
     CHECK(report.completed().size() == 14);
     second = false;
     CHECK(loop.run(executor.run()).completed().size() == 4);
+}
+
+TEST_CASE("A node wired anew by who reads the stream, which its former output drops as it goes") {
+    const bool cuts = GENERATE(false, true);
+    std::function<void()> on_gone;
+    Node slow{"slow", []() -> Task<> { co_await sleep_for(50ms); }};
+    Node parent{"parent", [] {}};
+    const Node holder = make_holder(on_gone, "holder");
+    slow.connect(holder);
+    const TreeExecutor executor{slow, parent};
+    bool dropped = false;
+    const auto wire_and_read = [&]() -> Task<> {
+        co_await executor.run();
+        std::optional<AsyncGenerator<Event>> events(executor.yielding());
+        static_cast<void>(co_await events->next());
+        co_await sleep_for(5ms);
+        on_gone = [&] {
+            events.reset();
+            dropped = true;
+        };
+        if (cuts) {
+            slow.disconnect(holder);
+        } else {
+            parent.connect(holder);
+        }
+        CHECK_FALSE(dropped);  // it goes when its node begins, or does not
+        co_await sleep_for(1s);
+        CHECK(dropped);
+    };
+    EventLoop loop{virtual_time};
+    loop.run(wire_and_read());
+    CHECK(holder.state() == NodeState::cancelled);
+    CHECK_THROWS_AS(holder.output(), OutputUnavailableError);
+    CHECK(loop.run(executor.run()).ok());
+}
+
+TEST_CASE("A former error goes when its node begins anew, and its destructor may wire that") {
+    struct Farewell : std::runtime_error {
+        explicit Farewell(std::shared_ptr<int> held)
+            : std::runtime_error("not yet"), gone(std::move(held)) {}
+        std::shared_ptr<int> gone;
+    };
+    std::function<void()> on_gone;
+    bool fails = true;
+    Node first{"first", [] {}};
+    Node second{"second", [&] {
+                    if (fails) throw Farewell(make_farewell(on_gone));
+                }};
+    Node third{"third", [] {}};
+    first.connect(second).connect(third);
+    EventLoop loop{virtual_time};
+    const TreeExecutor executor{first};
+    CHECK(loop.run(executor.try_run()).failed().size() == 1);
+    loop.run(TreeExecutor{Node{"another", [] {}}}.run());
+    fails = false;
+    std::vector<AnyNode> late;
+    for (int i = 0; i < 10; ++i) late.push_back(Node{"late " + std::to_string(i), [] {}});
+    on_gone = [&] {
+        first.disconnect(second);
+        for (const AnyNode& node : late) first.connect(node);
+    };
+    const RunReport report = loop.run(executor.try_run());
+    CHECK(on_gone == nullptr);
+    CHECK(report.completed().size() == 11);
+    CHECK(second.state() == NodeState::skipped);
+    CHECK(third.state() == NodeState::skipped);
+    CHECK(loop.run(executor.run()).completed().size() == 3);
 }

@@ -1179,3 +1179,24 @@ TEST_CASE(
     loop.run(TreeExecutor{node}.run());
     CHECK(node.output() == 2);
 }
+
+TEST_CASE("A body fails with what a destructor throws after its co_return, a value or none") {
+    struct Throwing {
+        ~Throwing() noexcept(false) { throw std::runtime_error("undone"); }
+    };
+    const bool waits = GENERATE(false, true);
+    const Node none{"none", [waits]() -> Task<> {
+                        const Throwing throwing;
+                        if (waits) co_await sleep_for(std::chrono::milliseconds(1));
+                        co_return;
+                    }};
+    const Node number{"number", [waits]() -> Task<int> {
+                          const Throwing throwing;
+                          if (waits) co_await sleep_for(std::chrono::milliseconds(1));
+                          co_return 1;
+                      }};
+    EventLoop loop{virtual_time};
+    TreeExecutor executor{none, number};
+    executor.on_error(ErrorPolicy::keep_going);
+    CHECK(ids(loop.run(executor.try_run()).failed()) == Log{"none", "number"});
+}

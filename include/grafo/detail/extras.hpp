@@ -105,6 +105,7 @@ struct Extras {
     std::chrono::nanoseconds timeout = std::chrono::nanoseconds::max();
     std::chrono::nanoseconds total_timeout = std::chrono::nanoseconds::max();
     std::exception_ptr error;
+    std::exception_ptr former_error;  // of the run before, until the node begins in this one
     std::string skip_reason;
     std::size_t skip_cause = 0;  // where in it the first cause begins
     std::string taken_by;        // the child that moved the output out

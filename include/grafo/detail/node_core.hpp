@@ -194,8 +194,6 @@ public:
                                         const InEdge* edge) const noexcept = 0;
     // About to change the edges of a node: keep those it has for the end of the run.
     virtual void before_change(NodeCore& node) = 0;
-    // The node's former output goes, if it is still there; its destructor may wire nodes anew.
-    virtual void meet(NodeCore& node) = 0;
     // The parent has a new out-edge.
     virtual void edge_added(NodeCore& parent, const OutEdge& edge) = 0;
     // An edge is about to go; `position` among the parent's out-edges.
@@ -269,7 +267,8 @@ struct NodeLap {
     bool unused_lap_bit : 1 = false;
 };
 
-// What only few nodes have, in one byte so that one look tells that a node has none of it.
+// What only few nodes have, and what they hold, in one byte so that one look tells that a node has
+// none of it.
 struct NodeSpecials {
     bool blocked : 1 = false;       // some edge was not taken: its trigger decides
     bool held_back : 1 = false;     // it will run again, once its former output has no readers
@@ -278,9 +277,15 @@ struct NodeSpecials {
     bool owns_forwards : 1 = false;  // some in-edge has a forward with state
     bool feeds_pipes : 1 = false;    // some out-edge carries its chunks
     bool has_extras : 1 = false;     // see Extras
-    bool unused_ : 1 = false;
+    bool owns_output : 1 = false;    // the output, of this run or the one before, is destroyed
 
-    [[nodiscard]] bool any() const noexcept { return bits_of<unsigned char>(*this) != 0; }
+    // But for the output.
+    [[nodiscard]] bool any() const noexcept {
+        NodeSpecials rest = *this;
+        rest.owns_output = false;
+        return rest.any_or_output();
+    }
+    [[nodiscard]] bool any_or_output() const noexcept { return bits_of<unsigned char>(*this) != 0; }
 };
 
 // The members that each run touches fill the first two cache lines, in the order of use.
@@ -305,10 +310,6 @@ public:
     // Destroys the coroutine, started or not.
     virtual void destroy_body() noexcept = 0;
     virtual void clear_output() noexcept = 0;
-    [[gnu::always_inline]] void drop_output() noexcept {
-        if (owns_output) clear_output();
-        has_output = false;
-    }
     [[nodiscard]] virtual const NodeType& type() const noexcept = 0;
     [[nodiscard]] virtual AnySlot any_slot(std::uint32_t param) noexcept = 0;
     // Puts a copy of the chunk into the output.
@@ -375,8 +376,7 @@ public:
 
     static constexpr std::uint32_t no_param = 0xffffffff;
 
-    bool has_output : 1 = false;
-    bool owns_output : 1 = false;      // the output has to be destroyed
+    bool has_output : 1 = false;       // of this run, or until it begins of the one before
     bool keeps_arguments : 1 = false;  // keeps for the body what its parameters refer to
     bool rewired : 1 = false;          // its edges of before the run are kept by the run
     bool abandoned : 1 = false;        // its run was dropped, and something uses it still

@@ -73,7 +73,10 @@ class Result<void> {
 public:
     Result() noexcept {}
     void set_value() noexcept { done_ = true; }
-    void set_error(std::exception_ptr error) noexcept { error_ = std::move(error); }
+    void set_error(std::exception_ptr error) noexcept {
+        error_ = std::move(error);
+        done_ = false;
+    }
     [[nodiscard]] bool has_value() const noexcept { return done_; }
     [[nodiscard]] std::exception_ptr error() const noexcept { return error_; }
     void take() {

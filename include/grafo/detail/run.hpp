@@ -203,9 +203,6 @@ public:
         rewired_ = true;
         rewiring_.keep(node);
     }
-    void meet(NodeCore& node) override {
-        if (!dropped_ && !frozen_) touch(node);
-    }
     void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
     [[nodiscard]] inline const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept override;
@@ -280,6 +277,8 @@ private:
     void reset(NodeCore& node);
     void begin_lap(NodeCore& node, std::uint32_t stamp) noexcept;
     static void reset_specials(NodeCore& node) noexcept;
+    [[nodiscard]] static bool has_former(const NodeCore& node) noexcept;
+    static void drop_former(NodeCore& node) noexcept;
 
     [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept;
 
@@ -315,14 +314,11 @@ private:
     void look_ahead(const NodeCore& node) const noexcept;
     void book_start(NodeCore& node);
     void book_end(NodeCore& node);
-    bool pass_on(NodeCore& node, std::uint32_t position, NodeCore& child, std::uint32_t stamp);
-    bool reset_child(NodeCore& node, std::uint32_t position, NodeCore& child);
+    void pass_on(NodeCore& child, std::uint32_t stamp);
     void pass_on_all(NodeCore& node);
     void deliver_all_slowly(NodeCore& node);
-    void deliver_rest(NodeCore& node);
     // It will not run, and says why by its state.
     void begin_in_vain(NodeCore& node);
-    void meet_readers(NodeCore& node);
     void open_stream(NodeCore& node);
     static void release_forwards(NodeCore& node) noexcept;
 
@@ -538,6 +534,17 @@ private:
     void let_finished_go() noexcept;
     void mark_unsettled() noexcept;
     void unref() noexcept;
+    // The run outlives it, whatever the user's code does.
+    class Hold {
+    public:
+        explicit Hold(Run& run) noexcept : run_(run) { ++run_.references_; }
+        Hold(const Hold&) = delete;
+        Hold& operator=(const Hold&) = delete;
+        ~Hold() { run_.unref(); }
+
+    private:
+        Run& run_;
+    };
 
     EventLoop& loop_;
     LoopCore& core_;

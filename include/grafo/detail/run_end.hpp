@@ -270,12 +270,14 @@ inline void Run::let_finished_go() noexcept {
 
 inline void Run::mark_unsettled() noexcept {
     for (const GraphPin& pin : report_->pins) {
-        for (NodeCore* node : pin.graph().nodes) {
-            if (!has(*node) || is_settled(*node)) continue;
-            if (node->stamp != stamp_) node->clear_output();
-            if (node->owns_forwards && node->phase == Phase::idle) release_forwards(*node);
-            node->stamp = stamp_;
-            node->state = NodeState::cancelled;
+        for (std::size_t i = 0; i < pin.graph().nodes.size(); ++i) {  // destructors may add some
+            NodeCore& node = *pin.graph().nodes[i];
+            if (!has(node) || is_settled(node)) continue;
+            node.stamp = stamp_;
+            node.state = NodeState::cancelled;
+            if (node.phase != Phase::idle) continue;
+            if (node.owns_forwards) release_forwards(node);
+            drop_former(node);
         }
     }
 }

@@ -45,10 +45,9 @@ inline void Run::reset(NodeCore& node) {
     node.pending = node.in.size();
     begin_lap(node, stamp_);
     if (node.NodeSpecials::any()) reset_specials(node);
-    node.drop_output();
 }
 
-// What is reset but the lap itself, the output and what is special.
+// What is reset but the lap itself and what is special.
 [[gnu::always_inline]] inline void Run::begin_lap(NodeCore& node, std::uint32_t stamp) noexcept {
     node.stamp = stamp;
     node.run = this;
@@ -71,7 +70,17 @@ inline void Run::reset(NodeCore& node) {
         extras.stream->open = false;
         extras.stream->copies = 0;
     }
-    extras.error = nullptr;  // last, for its destructor is the user's code
+    extras.former_error = std::move(extras.error);
+}
+
+// What a node has of its run, or its lap, before: it goes when the node begins, and nowhere
+// earlier, for its destructors are the user's code.
+inline bool Run::has_former(const NodeCore& node) noexcept {
+    return node.has_output || (node.has_extras && node.extras->former_error != nullptr);
+}
+inline void Run::drop_former(NodeCore& node) noexcept {
+    node.clear_output();
+    if (node.has_extras) node.extras->former_error = nullptr;
 }
 
 inline bool Run::is_settled(const NodeCore& node) const noexcept {
@@ -120,13 +129,14 @@ inline void Run::begin(NodeCore& node) {
         resume_parked(node);
         return;
     }
+    const auto rests = [&] { return node.state == NodeState::ready && node.phase == Phase::idle; };
+    if (has_former(node) && rests()) drop_former(node);
     node.queued = false;
-    if (node.state != NodeState::ready || node.phase != Phase::idle) return;  // an edge was added
+    if (!rests() || frozen_) return;  // an edge was added, or the run is no more
     if (!runs_code(node)) {
         begin_in_vain(node);
         return;
     }
-    if (node.has_output) node.clear_output();  // of the lap before
     node.phase = Phase::body;
     node.running = true;
     if (node.extras != nullptr) node.extras->next_wave = 0;
@@ -172,7 +182,6 @@ inline void Run::finish_executed(NodeCore& node) {
 }
 
 inline void Run::begin_in_vain(NodeCore& node) {
-    node.clear_output();
     if (node.blocked && !is_triggered(node)) {
         skip_blocked(node);
     } else {
@@ -228,6 +237,7 @@ inline void Run::finish(NodeCore& node) {
     if (!node.running) {  // a transform of one of its edges threw: it never started
         node.phase = Phase::idle;
         fail(node);
+        drop_former(node);
         return;
     }
     boundary_known_ = false;

@@ -12,26 +12,23 @@
 // another way: a body that throws, waits, or was cancelled meanwhile.
 namespace grafo::detail {
 
-// Counts the child down over an edge that only orders, or forwards without a transform. False if
-// what it took along changed the run, or the edges that are left.
-[[gnu::always_inline]] inline bool Run::pass_on(NodeCore& node, std::uint32_t position,
-                                                NodeCore& child, std::uint32_t stamp) {
-    if (child.stamp == stamp || child.owns_output || child.NodeSpecials::any()) [[unlikely]] {
-        if (child.stamp != stamp && !reset_child(node, position, child)) return false;
-        if (child.state != NodeState::pending || --child.pending > 0) return true;
+// Counts the child down over an edge that only orders, or forwards without a transform.
+[[gnu::always_inline]] inline void Run::pass_on(NodeCore& child, std::uint32_t stamp) {
+    if (child.stamp == stamp || child.NodeSpecials::any()) [[unlikely]] {
+        if (child.stamp != stamp) reset(child);
+        if (child.state != NodeState::pending || --child.pending > 0) return;
         if (bits_of<std::uint32_t>(static_cast<const NodeLap&>(child)) != 0 ||
             child.NodeSpecials::any()) {
             make_ready(child);
-            return true;
+            return;
         }
     } else {
         const std::uint32_t pending = child.in.size() - 1;
         begin_lap(child, stamp);
-        child.has_output = false;
         child.pending = pending;
         if (pending > 0) {
             static_cast<NodeLap&>(child) = NodeLap();
-            return true;
+            return;
         }
     }
     NodeLap lap;
@@ -40,20 +37,6 @@ namespace grafo::detail {
     static_cast<NodeLap&>(child) = lap;
     const bool waits = ready_.push_plain(child);
     if (waits && looks_ahead_) fetch_rest(child);
-    return true;
-}
-
-// With its former output, whose destructors may do anything.
-[[gnu::noinline]] inline bool Run::reset_child(NodeCore& node, std::uint32_t position,
-                                               NodeCore& child) {
-    settling_ = &node;
-    cursor_ = position;
-    end_ = node.out.size();
-    const OutEdge* const edges = node.out.begin();
-    reset(child);
-    if (is_special() || node.out.begin() != edges) return false;
-    settling_ = nullptr;
-    return true;
 }
 
 // The end of a completed node: on to its children.
@@ -63,13 +46,7 @@ namespace grafo::detail {
         return;
     }
     const std::uint32_t stamp = stamp_;
-    const OutEdge* const edges = node.out.begin();
-    const std::uint32_t count = node.out.size();
-    for (std::uint32_t i = 0; i < count; ++i) {
-        if (pass_on(node, i, edges[i].plain_child(), stamp)) continue;
-        deliver_rest(node);
-        return;
-    }
+    for (const OutEdge& edge : node.out) pass_on(edge.plain_child(), stamp);
 }
 
 inline void Run::deliver_all(NodeCore& node) {
@@ -84,11 +61,6 @@ inline void Run::deliver_all(NodeCore& node) {
     settling_ = &node;
     cursor_ = 0;
     end_ = node.out.size();
-    deliver_rest(node);
-}
-
-// From `cursor_` on.
-inline void Run::deliver_rest(NodeCore& node) {
     while (cursor_ < end_ && !dropped_ && !frozen_) {
         const OutEdge edge = node.out[cursor_++];  // a transform may remove edges
         deliver(node, edge);
@@ -195,6 +167,10 @@ inline void Run::deliver_rest(NodeCore& node) {
         return true;
     }
     if (node->state != NodeState::ready) return false;
+    if (node->owns_output) {   // of the run before
+        node->clear_output();  // whose destructor may do anything
+        return true;
+    }
     int left = options_.streaming ? 1 : budget;
     budget -= left;
     do {
@@ -202,8 +178,8 @@ inline void Run::deliver_rest(NodeCore& node) {
         --left;
         if (!run_plain(*node)) break;
         node = ready_.plain_front();
-        // Transforms, and destructors of former outputs, are the user's code as well.
-    } while (left > 0 && !is_special() && node != nullptr && !node->NodeSpecials::any() &&
+        // Transforms are the user's code as well.
+    } while (left > 0 && !is_special() && node != nullptr && !node->any_or_output() &&
              node->state == NodeState::ready);
     budget += left;
     return true;

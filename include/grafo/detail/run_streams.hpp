@@ -51,21 +51,8 @@ inline void Run::drop_events() noexcept {
     }
 }
 
-// Their former outputs may wire the node anew as they go, so it looks until all have been met.
-inline void Run::meet_readers(NodeCore& node) {
-    for (bool met = true; met;) {
-        met = false;
-        for (std::uint32_t i = 0; i < node.out.size(); ++i) {
-            const OutEdge edge = node.out[i];
-            if (edge.pipe() == nullptr || edge.child().stamp == stamp_) continue;
-            if (touch(edge.child())) met = true;
-        }
-    }
-}
-
 inline void Run::open_stream(NodeCore& node) {
     Stream& stream = node.need_stream();
-    meet_readers(node);
     stream.ends.clear();
     stream.readers = 0;
     streaming_.push_back(&node);

@@ -30,6 +30,7 @@ inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     if (dropped_ || frozen_) return;  // nothing starts any more: the edge goes with the run
     boundary_known_ = false;          // it may be called at any time
     const CurrentLoop<> current(LoopAccess::core(loop_), LoopAccess::mailbox(loop_));
+    const Hold hold(*this);  // a transform may let go of the run
     NodeCore& child = edge.child();
     if (!has(child)) {
         join(child);

@@ -123,12 +123,9 @@ inline void erase_out_edge(NodeCore& parent, std::uint32_t position, RunHooks* r
     parent.out.erase(position);
 }
 
-// False if there is none.
-inline bool erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
-    bool any = false;
+inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
     for (std::uint32_t i = parent.out.size(); i-- > 0;) {
         if (&parent.out[i].child() != &child) continue;
-        any = true;
         erase_out_edge(parent, i, run);
     }
     for (std::uint32_t i = child.in.size(); i-- > 0;) {
@@ -137,7 +134,6 @@ inline bool erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexce
         child.in.erase(i);
         let_go_of(forward, run);
     }
-    return any;
 }
 
 // Chunks that have gone by cannot be read.
@@ -170,7 +166,6 @@ inline RunHooks* before_change(NodeCore& parent, NodeCore& child) {
     if (run != nullptr) {
         run->before_change(parent);
         run->before_change(child);
-        run->meet(child);
     } else {
         if (parent.graph != nullptr) parent.graph->planned_by = 0;
         if (child.graph != nullptr) child.graph->planned_by = 0;
@@ -277,7 +272,7 @@ void disconnect_nodes(NodeCore& parent, NodeCore& child) {
     if (!connected) return;
     require_idle(child, "to disconnect a parent from");
     RunHooks* run = before_change(parent, child);
-    if (!erase_edges(parent, child, run)) return;  // what met the child has cut them
+    erase_edges(parent, child, run);
     if (parent.extras != nullptr) {
         for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
             static_cast<void>(parent.extras->on_disconnect[i]->call(parent));
