@@ -1556,3 +1556,56 @@ TEST_CASE("Random graphs with random loops end, with one end for each node, and 
     }
     CHECK(laps > 10'000);
 }
+
+TEST_CASE("A node that fails in a circle before its next lap keeps what its readers still read") {
+    const Node work{"work", [] { return std::string(60, 'a'); }};
+    const Node reader{"reader", [](const std::string&) {}, "x"_a = work};
+    std::string read;
+    const Node later{"later", [&](const std::string& x) { read = x; }, "x"_a = work};
+    const Node late{"late", [] {}};
+    const Node gate{"gate", []() -> Task<> { co_await sleep_for(2s); }};
+    gate.connect(late).connect(reader);
+    const Node tidy{"tidy", [] {}};
+    tidy.trigger(Trigger::all_settled);
+    reader.connect(tidy);
+    tidy.connect(later);
+    const Node check{"check", [&](NodeContext& context) -> Task<> {
+                         co_await sleep_for(1s);
+                         context.node().connect(work);
+                         work.connect(late);
+                     }};
+    EventLoop loop{virtual_time};
+    TreeExecutor executor{work, gate, check};
+    executor.on_error(ErrorPolicy::keep_going);
+    const RunReport report = loop.run(executor.try_run());
+    CHECK(report.failed().size() == 3);
+    CHECK(read == std::string(60, 'a'));
+}
+
+TEST_CASE("A reader that drops the run goes on reading a node that was to run again after it") {
+    std::optional<AsyncGenerator<Event>> events;
+    const Node work{"work", [] { return std::string(60, 'a'); }};
+    std::string read;
+    const Node slow{"slow",
+                    [&](const std::string& x) -> Task<> {
+                        co_await sleep_for(1s);
+                        events.reset();
+                        read = x;
+                        co_await sleep_for(5s);
+                    },
+                    "x"_a = work};
+    const Node check{"check", [&, n = 0](NodeContext& context) mutable {
+                         if (++n < 2) context.node().connect(work);
+                     }};
+    work.connect(check);
+    const TreeExecutor executor{work};
+    const auto consume = [&]() -> Task<> {
+        events.emplace(executor.yielding());
+        for (int i = 0; i < 4; ++i) static_cast<void>(co_await events->next());
+        co_await sleep_for(20s);
+        CHECK_FALSE(events.has_value());
+    };
+    EventLoop loop{virtual_time};
+    loop.run(consume());
+    CHECK(read == std::string(60, 'a'));
+}

@@ -1200,3 +1200,22 @@ TEST_CASE("A body fails with what a destructor throws after its co_return, a val
     executor.on_error(ErrorPolicy::keep_going);
     CHECK(ids(loop.run(executor.try_run()).failed()) == Log{"none", "number"});
 }
+
+TEST_CASE("An edge that throws fails its child in each run, and not in one where it does not") {
+    bool throws = true;
+    Node source{"source", [] { return 1; }};
+    const Node child{"child", [](int x) { return x; }, "x"_a};
+    source.connect(
+        child, "x"_a = [&](int x) {
+            if (throws) throw std::runtime_error("edge");
+            return x;
+        });
+    const TreeExecutor executor{source};
+    EventLoop loop{virtual_time};
+    for (int i = 0; i < 2; ++i) {
+        CHECK(ids(loop.run(executor.try_run()).failed()) == Log{"child"});
+    }
+    throws = false;
+    CHECK(loop.run(executor.try_run()).ok());
+    CHECK(child.output() == 1);
+}

@@ -200,6 +200,9 @@ public:
     virtual void edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) = 0;
     // The edge of a forward is gone; its transform may be at work still: deletes it after the run.
     virtual void keep_gone(Forward& forward) noexcept = 0;
+    // The run outlives what lies between the two, whatever the user's code does.
+    virtual void hold() noexcept = 0;
+    virtual void unhold() noexcept = 0;
     // The in-edges that the node had before this run changed them; null if it did not.
     [[nodiscard]] virtual const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept = 0;

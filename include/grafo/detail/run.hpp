@@ -204,6 +204,11 @@ public:
         rewiring_.keep(node);
     }
     void keep_gone(Forward& forward) noexcept override { rewiring_.keep_gone(forward); }
+    void hold() noexcept override { ++references_; }
+    void unhold() noexcept override {
+        free_graph_early();
+        unref();
+    }
     [[nodiscard]] inline const SmallVector<InEdge>* original_edges(
         const NodeCore& node) const noexcept override;
 
@@ -533,18 +538,8 @@ private:
     // What was abandoned while it executed has come to an end or to a co_yield.
     void let_finished_go() noexcept;
     void mark_unsettled() noexcept;
+    void free_graph_early() noexcept;
     void unref() noexcept;
-    // The run outlives it, whatever the user's code does.
-    class Hold {
-    public:
-        explicit Hold(Run& run) noexcept : run_(run) { ++run_.references_; }
-        Hold(const Hold&) = delete;
-        Hold& operator=(const Hold&) = delete;
-        ~Hold() { run_.unref(); }
-
-    private:
-        Run& run_;
-    };
 
     EventLoop& loop_;
     LoopCore& core_;

@@ -51,7 +51,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
     node.blocked = false;
     node.runs_again = true;
     node.flags = 0;
-    extras.former_error = std::move(extras.error);
+    extras.former_error = std::exchange(extras.error, nullptr);
     node.pending = node.in.size();
     if (observed_) observe(node, before, nullptr);
 

@@ -14,11 +14,16 @@ namespace grafo::detail {
 
 inline void Run::drop() noexcept {
     empty();
-    if (telling_ && references_ == 2 && !left_) {  // but for the pump, nobody needs the graph
-        leave();
-        report_ = nullptr;
-    }
+    free_graph_early();
     unref();
+}
+
+// Who reads the events may drop the run inside the pump: but for that and the caller, nobody needs
+// the graph then.
+inline void Run::free_graph_early() noexcept {
+    if (!dropped_ || !telling_ || references_ != 2 || left_) return;
+    leave();
+    report_ = nullptr;
 }
 
 // Of what its nodes hold.
@@ -244,7 +249,7 @@ inline void Run::destroy(NodeCore& node) noexcept {
     node.state = NodeState::cancelled;
     if (node.extras != nullptr) node.extras->driver = Task<>();
     node.destroy_body();
-    node.clear_output();
+    drop_former(node);
     node.release_arguments();
     release_forwards(node);
 }
@@ -277,7 +282,7 @@ inline void Run::mark_unsettled() noexcept {
             node.state = NodeState::cancelled;
             if (node.phase != Phase::idle) continue;
             if (node.owns_forwards) release_forwards(node);
-            drop_former(node);
+            if (!node.runs_again) drop_former(node);  // else it may be read still
         }
     }
 }

@@ -70,7 +70,7 @@ inline void Run::reset(NodeCore& node) {
         extras.stream->open = false;
         extras.stream->copies = 0;
     }
-    extras.former_error = std::move(extras.error);
+    extras.former_error = std::exchange(extras.error, nullptr);
 }
 
 // What a node has of its run, or its lap, before: it goes when the node begins, and nowhere
@@ -80,7 +80,8 @@ inline bool Run::has_former(const NodeCore& node) noexcept {
 }
 inline void Run::drop_former(NodeCore& node) noexcept {
     node.clear_output();
-    if (node.has_extras) node.extras->former_error = nullptr;
+    if (!node.has_extras) return;
+    const std::exception_ptr gone = std::exchange(node.extras->former_error, nullptr);
 }
 
 inline bool Run::is_settled(const NodeCore& node) const noexcept {
@@ -237,7 +238,7 @@ inline void Run::finish(NodeCore& node) {
     if (!node.running) {  // a transform of one of its edges threw: it never started
         node.phase = Phase::idle;
         fail(node);
-        drop_former(node);
+        if (!node.runs_again) drop_former(node);  // else it may be read still
         return;
     }
     boundary_known_ = false;
@@ -256,8 +257,9 @@ inline void Run::finish(NodeCore& node) {
 
 // What the edges keep for the node: what transforms made, chunks that it has not read.
 inline void Run::release_forwards(NodeCore& node) noexcept {
-    for (const InEdge& edge : node.in) {
-        if (edge.forward != nullptr && edge.forward->owned()) edge.forward->reset();
+    for (std::uint32_t i = 0; i < node.in.size(); ++i) {  // destructors may change the edges
+        Forward* const forward = node.in[i].forward;
+        if (forward != nullptr && forward->owned()) forward->reset();
     }
 }
 

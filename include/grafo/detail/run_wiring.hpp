@@ -30,7 +30,6 @@ inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     if (dropped_ || frozen_) return;  // nothing starts any more: the edge goes with the run
     boundary_known_ = false;          // it may be called at any time
     const CurrentLoop<> current(LoopAccess::core(loop_), LoopAccess::mailbox(loop_));
-    const Hold hold(*this);  // a transform may let go of the run
     NodeCore& child = edge.child();
     if (!has(child)) {
         join(child);
@@ -65,7 +64,6 @@ inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t p
     Forward* const forward = parent.out[position].forward();
     if (forward != nullptr && forward->pipe() != nullptr) {
         delivered = delivered || (parent.stamp == stamp_ && parent.stream()->open);
-        forward->pipe()->leave();
     } else if (forward != nullptr) {
         edge_tasks_.for_each([&](EdgeTask& task) {
             if (&task.forward != forward || (task.removed && !task.again)) return;
@@ -137,6 +135,7 @@ inline void Run::deliver_settled(NodeCore& child) {
     }
     for (NodeCore* parent : parents) {
         for (std::uint32_t k = 0; k < parent->out.size(); ++k) {
+            if (dropped_ || frozen_) return;
             const OutEdge edge = parent->out[k];
             if (&edge.child() == &child) deliver(*parent, edge);
         }

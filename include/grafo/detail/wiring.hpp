@@ -105,8 +105,12 @@ inline void check_takeable(const NodeCore& parent, const NodeCore& child) {
     }
 }
 
+// Once its edge is gone: the destructors of unread chunks, and of the callable, are the user's
+// code.
 inline void let_go_of(Forward* forward, RunHooks* run) noexcept {
-    if (forward == nullptr || !forward->owned() || forward->saved) return;
+    if (forward == nullptr) return;
+    if (run != nullptr && forward->pipe() != nullptr) forward->pipe()->leave();
+    if (!forward->owned() || forward->saved) return;
     if (run != nullptr) {
         run->keep_gone(*forward);
     } else {
@@ -133,6 +137,7 @@ inline void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexce
         Forward* forward = child.in[i].forward;
         child.in.erase(i);
         let_go_of(forward, run);
+        if (i > child.in.size()) i = child.in.size();
     }
 }
 
@@ -160,18 +165,34 @@ inline void require_one_run(const NodeCore& parent, const NodeCore& child) {
                              " are in two runs that have not ended: they cannot be connected yet");
 }
 
-inline RunHooks* before_change(NodeCore& parent, NodeCore& child) {
-    RunHooks* run = run_of(parent);
-    if (run == nullptr) run = run_of(child);
-    if (run != nullptr) {
-        run->before_change(parent);
-        run->before_change(child);
-    } else {
-        if (parent.graph != nullptr) parent.graph->planned_by = 0;
-        if (child.graph != nullptr) child.graph->planned_by = 0;
+// The run that is told of a change, if one is on. Callbacks, transforms, conditions and destructors
+// may let go of it meanwhile.
+class ChangedRun {
+public:
+    ChangedRun() noexcept = default;
+    ChangedRun(const ChangedRun&) = delete;
+    ChangedRun& operator=(const ChangedRun&) = delete;
+    ~ChangedRun() {
+        if (run_ != nullptr) run_->unhold();
     }
-    return run;
-}
+    void before_change(NodeCore& parent, NodeCore& child) {
+        RunHooks* run = run_of(parent);
+        if (run == nullptr) run = run_of(child);
+        if (run != nullptr) {
+            run->before_change(parent);
+            run->before_change(child);
+            run->hold();
+            run_ = run;
+        } else {
+            if (parent.graph != nullptr) parent.graph->planned_by = 0;
+            if (child.graph != nullptr) child.graph->planned_by = 0;
+        }
+    }
+    [[nodiscard]] RunHooks* get() const noexcept { return run_; }
+
+private:
+    RunHooks* run_ = nullptr;
+};
 
 // What the parent's side of an edge knows of its forward.
 [[nodiscard]] inline Forward* seen_by_parent(Forward* forward) noexcept {
@@ -226,9 +247,9 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
     }
     require_one_run(parent, child);
     merge_graphs(parent, child);
-    RunHooks* run = nullptr;
+    ChangedRun changed;
     try {
-        run = before_change(parent, child);
+        changed.before_change(parent, child);
         parent.out.reserve_one();
         child.in.reserve_one();
     } catch (...) {
@@ -256,9 +277,9 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
         }
         if (!connecting.is_there()) return;
     }
-    if (run == nullptr) return;
+    if (changed.get() == nullptr) return;
     try {
-        run->edge_added(parent, edge);
+        changed.get()->edge_added(parent, edge);
     } catch (...) {
         undo_connect(parent, child, given);
         throw;
@@ -271,8 +292,9 @@ void disconnect_nodes(NodeCore& parent, NodeCore& child) {
     for (const OutEdge& edge : parent.out) connected = connected || &edge.child() == &child;
     if (!connected) return;
     require_idle(child, "to disconnect a parent from");
-    RunHooks* run = before_change(parent, child);
-    erase_edges(parent, child, run);
+    ChangedRun changed;
+    changed.before_change(parent, child);
+    erase_edges(parent, child, changed.get());
     if (parent.extras != nullptr) {
         for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
             static_cast<void>(parent.extras->on_disconnect[i]->call(parent));
