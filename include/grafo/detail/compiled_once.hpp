@@ -16,6 +16,8 @@ GRAFO_COMPILED_ONCE Task<RunReport> execute<WhenUsed>(Shared<ExecutorState>, Exe
 GRAFO_COMPILED_ONCE AsyncGenerator<Event> stream<WhenUsed>(Shared<ExecutorState>,
                                                            ExecutorState::Ticket);
 
+GRAFO_COMPILED_ONCE void moved_on<WhenUsed>(NodeCore&, const HeldChunk&) noexcept;
+GRAFO_COMPILED_ONCE void check_producer<WhenUsed>(NodeCore&);
 GRAFO_COMPILED_ONCE void connect_nodes<WhenUsed>(NodeCore&, NodeCore&, ForwardOwner, std::uint32_t);
 GRAFO_COMPILED_ONCE void disconnect_nodes<WhenUsed>(NodeCore&, NodeCore&);
 GRAFO_COMPILED_ONCE void settle_cuts<WhenUsed>(const FlatList<Cut>&) noexcept;

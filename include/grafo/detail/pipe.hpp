@@ -9,9 +9,11 @@
 #include <grafo/async_generator.hpp>
 #include <grafo/detail/chunk_copy.hpp>
 #include <grafo/detail/context.hpp>
+#include <grafo/detail/extras.hpp>
 #include <grafo/detail/flat_list.hpp>
 #include <grafo/detail/forward.hpp>
 #include <grafo/detail/slots.hpp>
+#include <grafo/detail/when_used.hpp>
 
 // A pipe: an edge that carries the chunks of a producer to a reader while both run. The reader's
 // argument is a generator of ours, which waits in a *pipe end* for chunks; the producer goes on
@@ -19,15 +21,24 @@
 namespace grafo::detail {
 
 // A reader has moved on from a chunk of the producer; see run_streams.hpp.
+template <class = WhenUsed>
 void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept;
-// The reader has made a copy of its own.
-void has_own(const NodeCore& producer, HeldChunk& chunk) noexcept;
-// Is the chunk not the reader's to change: do others look at it still?
-[[nodiscard]] bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept;
 // Why a reader is skipped whose producer was; `cause` is where the first cause begins.
 [[nodiscard]] std::string skip_of_producer(const NodeCore& producer, std::size_t& cause);
 // Throws what the end of the producer means to a reader; nothing where it completed.
+template <class = WhenUsed>
 void check_producer(NodeCore& producer);
+
+// The reader has made a copy of its own.
+inline void has_own(const NodeCore& producer, HeldChunk& chunk) noexcept {
+    --(chunk.copy != nullptr ? chunk.copy->sharers : producer.stream()->sharers);
+    chunk.own = true;
+}
+// Is the chunk not the reader's to change: do others look at it still?
+[[nodiscard]] inline bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept {
+    if (chunk.copy != nullptr) return chunk.copy->sharers > 1;
+    return producer.stream()->sharers > 1 || producer.type().const_chunks;
+}
 
 // Waits for a chunk, or for the end, in the place that its pipe end has for it.
 class PipeAwaiter : Waiter {

@@ -20,7 +20,7 @@ inline void Run::drop() noexcept {
 
 // Who reads the events may drop the run inside the pump: but for that and the caller, nobody needs
 // the graph then.
-inline void Run::free_graph_early() noexcept {
+[[gnu::always_inline]] inline void Run::free_graph_early() noexcept {
     if (!dropped_ || !telling_ || references_ != 2 || left_) return;
     leave();
     report_ = nullptr;

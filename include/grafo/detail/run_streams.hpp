@@ -129,18 +129,9 @@ inline void Run::moved_on(NodeCore& node, const HeldChunk& chunk) noexcept {
     return node.phase == Phase::parked && !node.queued;
 }
 
+template <class>
 inline void moved_on(NodeCore& producer, const HeldChunk& chunk) noexcept {
     static_cast<Run&>(*producer.run).moved_on(producer, chunk);
-}
-
-inline bool is_shared(const NodeCore& producer, const HeldChunk& chunk) noexcept {
-    if (chunk.copy != nullptr) return chunk.copy->sharers > 1;
-    return producer.stream()->sharers > 1 || producer.type().const_chunks;
-}
-
-inline void has_own(const NodeCore& producer, HeldChunk& chunk) noexcept {
-    --(chunk.copy != nullptr ? chunk.copy->sharers : producer.stream()->sharers);
-    chunk.own = true;
 }
 
 // Names the first cause, as Run::skip_blocked does.
@@ -155,7 +146,8 @@ inline std::string skip_of_producer(const NodeCore& producer, std::size_t& cause
     return why;
 }
 
-inline void check_producer(NodeCore& producer) {
+template <class>
+void check_producer(NodeCore& producer) {
     std::size_t cause = 0;
     switch (producer.state) {
         case NodeState::failed: throw make_node_error(producer);

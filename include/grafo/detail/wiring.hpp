@@ -165,33 +165,33 @@ inline void require_one_run(const NodeCore& parent, const NodeCore& child) {
                              " are in two runs that have not ended: they cannot be connected yet");
 }
 
-// The run that is told of a change, if one is on. Callbacks, transforms, conditions and destructors
-// may let go of it meanwhile.
-class ChangedRun {
+inline RunHooks* before_change(NodeCore& parent, NodeCore& child) {
+    RunHooks* run = run_of(parent);
+    if (run == nullptr) run = run_of(child);
+    if (run != nullptr) {
+        run->before_change(parent);
+        run->before_change(child);
+    } else {
+        if (parent.graph != nullptr) parent.graph->planned_by = 0;
+        if (child.graph != nullptr) child.graph->planned_by = 0;
+    }
+    return run;
+}
+
+// While a run is told of a change: conditions, transforms and destructors may let go of it.
+class HeldRun {
 public:
-    ChangedRun() noexcept = default;
-    ChangedRun(const ChangedRun&) = delete;
-    ChangedRun& operator=(const ChangedRun&) = delete;
-    ~ChangedRun() {
+    explicit HeldRun(RunHooks* run) noexcept : run_(run) {
+        if (run_ != nullptr) run_->hold();
+    }
+    HeldRun(const HeldRun&) = delete;
+    HeldRun& operator=(const HeldRun&) = delete;
+    ~HeldRun() {
         if (run_ != nullptr) run_->unhold();
     }
-    void before_change(NodeCore& parent, NodeCore& child) {
-        RunHooks* run = run_of(parent);
-        if (run == nullptr) run = run_of(child);
-        if (run != nullptr) {
-            run->before_change(parent);
-            run->before_change(child);
-            run->hold();
-            run_ = run;
-        } else {
-            if (parent.graph != nullptr) parent.graph->planned_by = 0;
-            if (child.graph != nullptr) child.graph->planned_by = 0;
-        }
-    }
-    [[nodiscard]] RunHooks* get() const noexcept { return run_; }
 
 private:
-    RunHooks* run_ = nullptr;
+    RunHooks* run_;
 };
 
 // What the parent's side of an edge knows of its forward.
@@ -247,9 +247,9 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
     }
     require_one_run(parent, child);
     merge_graphs(parent, child);
-    ChangedRun changed;
+    RunHooks* run = nullptr;
     try {
-        changed.before_change(parent, child);
+        run = before_change(parent, child);
         parent.out.reserve_one();
         child.in.reserve_one();
     } catch (...) {
@@ -277,9 +277,10 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
         }
         if (!connecting.is_there()) return;
     }
-    if (changed.get() == nullptr) return;
+    if (run == nullptr) return;
+    const HeldRun held(run);
     try {
-        changed.get()->edge_added(parent, edge);
+        run->edge_added(parent, edge);
     } catch (...) {
         undo_connect(parent, child, given);
         throw;
@@ -292,9 +293,11 @@ void disconnect_nodes(NodeCore& parent, NodeCore& child) {
     for (const OutEdge& edge : parent.out) connected = connected || &edge.child() == &child;
     if (!connected) return;
     require_idle(child, "to disconnect a parent from");
-    ChangedRun changed;
-    changed.before_change(parent, child);
-    erase_edges(parent, child, changed.get());
+    RunHooks* run = before_change(parent, child);
+    {
+        const HeldRun held(run);
+        erase_edges(parent, child, run);
+    }
     if (parent.extras != nullptr) {
         for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
             static_cast<void>(parent.extras->on_disconnect[i]->call(parent));
