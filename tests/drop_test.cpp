@@ -13,6 +13,7 @@
 
 #include "catch.hpp"
 #include "counted.hpp"
+#include "farewell.hpp"
 
 // What a run leaves behind when its task or its stream is dropped half-way: nothing.
 // The objects of every kind that a run makes are `Counted`; the address sanitizer sees the rest.
@@ -21,6 +22,8 @@ using namespace grafo;
 using namespace grafo::literals;
 using namespace std::chrono_literals;
 using grafo_test::Counted;
+using grafo_test::FarewellError;
+using grafo_test::make_farewell;
 
 namespace {
 
@@ -1298,17 +1301,12 @@ TEST_CASE("A former output that drops the stream above, which has to wait: its n
     std::vector<std::string> log;
     Gate gate;
     std::optional<AsyncGenerator<Event>> events;
-    bool armed = false;
+    std::function<void()> on_gone;
     const Node foreign{"foreign", [&]() -> Task<> { co_await gate; }};
     Node first{"first", []() -> Task<> { co_await sleep_for(1ms); }};
     const Node holder{"holder", [&] {
                           log.emplace_back("holder");
-                          return std::shared_ptr<int>(new int, [&](int* number) {
-                              delete number;
-                              if (!std::exchange(armed, false)) return;
-                              events.reset();
-                              log.emplace_back("dropped");
-                          });
+                          return make_farewell(on_gone);
                       }};
     first.connect(holder);
     const TreeExecutor inner{foreign, first};
@@ -1317,7 +1315,10 @@ TEST_CASE("A former output that drops the stream above, which has to wait: its n
         co_await TreeExecutor{first}.run();
         events.emplace(TreeExecutor{outer}.yielding());
         co_await read_exactly(*events, 1);
-        armed = true;
+        on_gone = [&] {
+            events.reset();
+            log.emplace_back("dropped");
+        };
         co_await sleep_for(10ms);
         CHECK(log == std::vector<std::string>{"holder", "dropped"});
         REQUIRE(gate.waited());
@@ -1336,10 +1337,7 @@ TEST_CASE("A stream dropped by the destructor of an unread chunk whose pipe its 
     std::optional<AsyncGenerator<Event>> events;
     Node slow{"slow", []() -> Task<> { co_await sleep_for(1s); }};
     Node producer{"producer", [&]() -> AsyncGenerator<std::shared_ptr<int>> {
-                      std::shared_ptr<int> chunk(new int(1), [&](int* number) {
-                          delete number;
-                          if (on_gone) std::exchange(on_gone, nullptr)();
-                      });
+                      auto chunk = make_farewell(on_gone);
                       co_yield chunk;
                       chunk = nullptr;
                       co_yield chunk;
@@ -1375,13 +1373,7 @@ TEST_CASE("What a transform made for a node of a dropped run may wire that node 
     const Node child{"child", [](const std::shared_ptr<int>&) {}, "x"_a};
     std::vector<AnyNode> more;
     for (int i = 0; i < 10; ++i) more.push_back(Node{"more " + std::to_string(i), [] {}});
-    source.connect(
-        child, "x"_a = [&](int x) {
-            return std::shared_ptr<int>(new int(x), [&](int* number) {
-                delete number;
-                if (on_gone) std::exchange(on_gone, nullptr)();
-            });
-        });
+    source.connect(child, "x"_a = [&](int x) { return make_farewell(on_gone, x); });
     slow.connect(child);
     const TreeExecutor executor{source, slow};
     const auto read = [&]() -> Task<> {
@@ -1403,11 +1395,6 @@ TEST_CASE("What a transform made for a node of a dropped run may wire that node 
 
 TEST_CASE(
     "A former error of a node that an edge has failed goes with the run that is dropped then") {
-    struct Farewell : std::runtime_error {
-        explicit Farewell(std::shared_ptr<int> held)
-            : std::runtime_error("not yet"), gone(std::move(held)) {}
-        std::shared_ptr<int> gone;
-    };
     std::weak_ptr<int> former;
     bool first_run = true;
     bool drops = false;
@@ -1421,7 +1408,7 @@ TEST_CASE(
                          if (!first_run) return;
                          auto held = std::make_shared<int>(1);
                          former = held;
-                         throw Farewell(std::move(held));
+                         throw FarewellError(std::move(held));
                      },
                      "x"_a};
     const Node other{"other", [](int) {}, "x"_a};

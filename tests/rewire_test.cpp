@@ -15,6 +15,7 @@
 
 #include "catch.hpp"
 #include "counted.hpp"
+#include "farewell.hpp"
 
 // A graph that is changed by its own bodies and callbacks while it runs.
 
@@ -23,6 +24,8 @@ using namespace grafo::literals;
 using namespace std::chrono_literals;
 using Catch::Matchers::ContainsSubstring;
 using grafo_test::Counted;
+using grafo_test::FarewellError;
+using grafo_test::make_farewell;
 using std::chrono::nanoseconds;
 
 namespace {
@@ -74,12 +77,6 @@ Node<int> logging(Log& log, const std::string& id, nanoseconds work = 0s) {
 }
 
 // An output that does, when it goes, what it was given to do.
-std::shared_ptr<int> make_farewell(std::function<void()>& on_gone) {
-    return std::shared_ptr<int>(new int, [&on_gone](int* number) {
-        delete number;
-        if (on_gone) std::exchange(on_gone, nullptr)();
-    });
-}
 Node<std::shared_ptr<int>> make_holder(std::function<void()>& on_gone, std::string id) {
     return Node{std::move(id), [&on_gone] { return make_farewell(on_gone); }};
 }
@@ -1301,16 +1298,11 @@ TEST_CASE("A node wired anew by who reads the stream, which its former output dr
 }
 
 TEST_CASE("A former error goes when its node begins anew, and its destructor may wire that") {
-    struct Farewell : std::runtime_error {
-        explicit Farewell(std::shared_ptr<int> held)
-            : std::runtime_error("not yet"), gone(std::move(held)) {}
-        std::shared_ptr<int> gone;
-    };
     std::function<void()> on_gone;
     bool fails = true;
     Node first{"first", [] {}};
     Node second{"second", [&] {
-                    if (fails) throw Farewell(make_farewell(on_gone));
+                    if (fails) throw FarewellError(make_farewell(on_gone));
                 }};
     Node third{"third", [] {}};
     first.connect(second).connect(third);
