@@ -15,7 +15,8 @@ class AnyNode;
 namespace detail {
 struct ErrorAccess;
 struct NodePath final : SharedByThreads {
-    explicit NodePath(std::size_t size) : ids(size) {}
+    explicit NodePath(std::size_t size);
+    ~NodePath();
     std::vector<std::string> ids;
 };
 // What the copies of a NodeError share; see NodeFailure.
@@ -128,12 +129,11 @@ struct ErrorAccess {
     static const FailureData& failure(const NodeError& error) noexcept { return *error.failure_; }
 };
 struct NodeErrors final : SharedByThreads {
-    void dispose() noexcept { delete this; }
+    NodeErrors() noexcept;
+    ~NodeErrors();
+    void dispose() noexcept;
     // What std::vector::erase does, with less of its machinery.
-    void erase_at(std::size_t place) {
-        for (std::size_t i = place + 1; i < list.size(); ++i) list[i - 1] = std::move(list[i]);
-        list.pop_back();
-    }
+    void erase_at(std::size_t place);
     std::vector<NodeError> list;
     // When buried: one of these errors may hold those of a run inside that run, and so on.
     NodeErrors* next = nullptr;
@@ -184,3 +184,7 @@ private:
 };
 
 }  // namespace grafo
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/errors.hpp>
+#endif

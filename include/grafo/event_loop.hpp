@@ -54,17 +54,7 @@ public:
     EventLoop& operator=(const EventLoop&) = delete;
     /// Destroys what was spawned and never run, and what was posted and never delivered. Not while
     /// it runs.
-    ~EventLoop() {
-        if constexpr (detail::checks_misuse) {
-            detail::refuse_misuse(mailbox_->runs(), "an EventLoop was destroyed while it runs");
-        }
-        while (!spawned_.empty()) {
-            auto& spawned = static_cast<Spawned&>(spawned_.front());
-            spawned.detail::Registered::unlink();
-            spawned.drop_for_good();
-        }
-        mailbox_->close();
-    }
+    ~EventLoop();
 
     /// Runs the task, and what is spawned meanwhile, and gives the task's result or rethrows.
     /// When the task is done, spawned tasks are cancelled and awaited. An exception of a spawned
@@ -75,7 +65,8 @@ public:
     T run(Task<T> task) {
         const Running running(*this);
         const Remains remains(*this);
-        detail::Root<T> root(checked(std::move(task), "EventLoop::run"));
+        if (!task) throw_empty("EventLoop::run");
+        detail::Root<T> root(std::move(task));
         drive(root);
         finish();
         return result(root);
@@ -86,7 +77,8 @@ public:
     template <class T>
     void spawn(Task<T> task) {
         mailbox_->expect_here("EventLoop::spawn was called on another thread than the loop's");
-        auto* spawned = new SpawnedTask<T>(*this, checked(std::move(task), "EventLoop::spawn"));
+        if (!task) throw_empty("EventLoop::spawn");
+        auto* spawned = new SpawnedTask<T>(*this, std::move(task));
         spawned_.push_back(*spawned);
         make_ready(*spawned);
         if (finishing_) spawned->cancel();
@@ -114,26 +106,18 @@ private:
     friend struct detail::LoopAccess;
     friend class detail::LoopDriver;
 
-    EventLoop(Reactor* reactor, bool is_virtual)
-        : reactor_(reactor != nullptr ? reactor : &own_reactor_),
-          mailbox_(new detail::Mailbox(*reactor_)),
-          virtual_(is_virtual) {}
+    EventLoop(Reactor* reactor, bool is_virtual);
+
+    // The loop; throws where another one of this thread runs.
+    static LoopCore& may_run(EventLoop& loop);
 
     // While it lives, this is the loop of this thread, on which none runs else.
     template <bool Checked>
     class RunningLoop {
     public:
-        explicit RunningLoop(EventLoop& loop) : current_(checked(loop), loop.mailbox_) {}
+        explicit RunningLoop(EventLoop& loop) : current_(may_run(loop), loop.mailbox_) {}
 
     private:
-        static LoopCore& checked(EventLoop& loop) {
-            if (LoopCore::current != nullptr) {
-                throw Error(
-                    "a loop was run inside a running loop of this thread: co_await the task "
-                    "instead, or spawn it");
-            }
-            return loop;
-        }
         detail::CurrentLoop<Checked> current_;
     };
     using Running = RunningLoop<detail::checks_misuse>;
@@ -200,13 +184,7 @@ private:
         F fn;
     };
 
-    template <class T>
-    static Task<T>&& checked(Task<T>&& task, const char* where) {
-        if (!task) {
-            throw Error(std::string(where) + " was given an empty Task: it was moved from");
-        }
-        return std::move(task);
-    }
+    [[noreturn]] static void throw_empty(const char* where);
 
     template <class T>
     T result(detail::Root<T>& root) {
@@ -218,116 +196,26 @@ private:
 
     // Until the task is done.
     template <class = detail::WhenUsed>
-    void drive(detail::Detached& root) {
-        root_ = &root;
-        ready.push_front(root);  // the reader of a stream, say, before what the stream comes from
-        bool tried_cancelling = false;
-        for (;;) {
-            turn();
-            if (root.at_end()) root.finish();
-            if (root.done()) break;
-            if (!ready.empty() || idle()) continue;
-            if (!tried_cancelling) {
-                tried_cancelling = true;
-                if (error_ == nullptr) {
-                    error_ = std::make_exception_ptr(DeadlockError(deadlock_message()));
-                }
-                root.cancel();
-                cancel_spawned();
-            } else {
-                root.drop_for_good();
-            }
-        }
-        root_ = nullptr;
-    }
+    void drive(detail::Detached& root);
 
     // Until nothing that was started is left.
     template <class = detail::WhenUsed>
-    void finish() {
-        finishing_ = true;
-        cancel_spawned();
-        for (;;) {
-            turn();
-            if (spawned_.empty() && abandoned == 0) break;
-            if (!ready.empty() || idle()) continue;
-            spawned_.for_each(
-                [](detail::Registered& r) { static_cast<Spawned&>(r).drop_for_good(); });
-            abandoned = 0;
-        }
-        finishing_ = false;
-    }
+    void finish();
 
     // One round: what is ready, posted and due by now.
-    void turn() {
-        detail::LinkList<detail::Job> batch;
-        batch.splice_back(ready);
-        while (!batch.empty()) {
-            detail::Job& job = batch.front();
-            job.unlink();
-            job.step(job);
-            leave();
-            if (root_ != nullptr && root_->at_end()) break;
-        }
-        if (!batch.empty()) {  // the rest keeps its place before what became ready meanwhile
-            batch.splice_back(ready);
-            ready.splice_back(batch);
-        }
-        if (!mailbox_->empty()) {
-            mailbox_->deliver();
-            leave();
-        }
-        if (reactor_ != &own_reactor_) reactor_->poll();
-        if (!virtual_ && !timers_.empty()) fire_timers(Clock::now());
-    }
+    void turn();
 
-    void fire_timers(TimePoint now) {
-        while (!timers_.empty() && timers_.first() <= now) make_ready(timers_.pop());
-    }
+    void fire_timers(TimePoint now);
 
     // Nothing is ready: sleeps, or jumps, until something may be. False if nothing ever will.
-    bool idle() {
-        if (!mailbox_->empty()) return true;
-        const bool must_wait = holds > 0 || reactor_->busy();
-        if (virtual_ && !timers_.empty() && !must_wait) {
-            now_ = timers_.first();
-            fire_timers(now_);
-            return true;
-        }
-        if (!virtual_ && !timers_.empty()) {
-            const TimePoint deadline = timers_.first();
-            mailbox_->wait(&deadline);
-            return true;
-        }
-        if (must_wait || out > 0) {
-            mailbox_->wait(nullptr);
-            return true;
-        }
-        return false;
-    }
+    bool idle();
 
-    void cancel_spawned() {
-        spawned_.for_each([](detail::Registered& r) { static_cast<Spawned&>(r).cancel(); });
-    }
+    void cancel_spawned();
 
     // A spawned task or a posted function threw.
-    void fail(std::exception_ptr error) {
-        if (error == nullptr || error_ != nullptr) return;
-        try {
-            std::rethrow_exception(error);
-        } catch (const Cancelled&) {
-            return;
-        } catch (...) {
-            error_ = std::move(error);
-        }
-        if (root_ != nullptr) root_->cancel();
-    }
+    void fail(std::exception_ptr error);
 
-    std::string deadlock_message() {
-        std::string names;
-        waiting.for_each([&](detail::WaitList& list) { list.describe(list, names); });
-        return "deadlock: nothing is ready, timed or out on other threads, but " +
-               (names.empty() ? std::string("the task waits") : "these nodes wait: " + names);
-    }
+    std::string deadlock_message();
 
     detail::ConditionReactor own_reactor_;
     detail::Owned<Reactor> instead_;  // of the own one, from the first descriptor watched on
@@ -391,3 +279,7 @@ struct LoopAccess {
 }  // namespace detail
 
 }  // namespace grafo
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/event_loop.hpp>
+#endif

@@ -444,3 +444,7 @@ struct std::hash<grafo::AnyNode> {
 #ifndef GRAFO_SEPARATE_COMPILATION
 #include <grafo/detail/node_failure.hpp>
 #endif
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/node.hpp>
+#endif

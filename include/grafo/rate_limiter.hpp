@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/inline.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/detail/timer_heap.hpp>
 #include <grafo/detail/wait_room.hpp>
@@ -31,97 +32,34 @@ class RateLimiterState final : public WaitRoom {
 public:
     using TimePoint = EventLoop::TimePoint;
 
-    RateLimiterState(std::size_t count, std::chrono::nanoseconds per) : count_(count), per_(per) {}
+    RateLimiterState(std::size_t count, std::chrono::nanoseconds per);
 
     [[nodiscard]] std::size_t count() const noexcept { return count_; }
     [[nodiscard]] std::chrono::nanoseconds per() const noexcept { return per_; }
     [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
 
     // Spends one grant if nobody waits and it may be spent now.
-    [[nodiscard]] bool take(TimePoint now) {
-        expect_one_thread();
-        if (!queue_.empty() || next(now) > now) return false;
-        make_room();
-        spend(now);
-        return true;
-    }
+    [[nodiscard]] bool take(TimePoint now);
 
-    void enter(RateWaiter& waiter) noexcept {
-        queue_.push_back(waiter);
-        ++waiting_;
-        advance();
-    }
+    void enter(RateWaiter& waiter) noexcept;
     // Its turn has come, and it takes it.
-    void pass(RateWaiter& waiter, TimePoint now) noexcept {
-        spend(now);
-        leave(waiter);
-    }
-    void leave(RateWaiter& waiter) noexcept {
-        if (!waiter.RateQueueLink::linked()) return;
-        unqueue(waiter);
-        advance();
-    }
+    void pass(RateWaiter& waiter, TimePoint now) noexcept;
+    void leave(RateWaiter& waiter) noexcept;
 
     // So that a waiter more can `pass` without an allocation.
-    void make_room() {
-        const std::size_t needed = grants_.size() + waiting_ + 1;
-        if (grants_.capacity() >= needed || grants_.capacity() >= count_) return;
-        const std::size_t ample = needed + needed / 2 + 8;
-        grants_.reserve(ample < count_ ? ample : count_);
-    }
+    void make_room();
 
-    void advance() noexcept override {
-        while (!queue_.empty()) {
-            auto& first = static_cast<RateWaiter&>(queue_.front());
-            if (running(first.home)) {
-                if (!std::exchange(first.called, true)) call(first);
-                return;
-            }
-            if (advance_in(first.home)) return;
-            unqueue(first);  // its loop is gone
-        }
-    }
+    GRAFO_INLINE void advance() noexcept override;
 
 private:
-    void call(RateWaiter& waiter) {
-        EventLoop& loop = EventLoop::current();
-        const TimePoint now = loop.now();
-        const TimePoint at = next(now);
-        if (at <= now) {
-            LoopCore::current->make_ready(waiter);
-        } else if (at != TimePoint::max()) {
-            TimerHeap& timers = LoopAccess::timers(loop);
-            timers.reserve_one();
-            timers.insert(waiter, at);
-        }
-    }
+    void call(RateWaiter& waiter);
 
-    void unqueue(RateWaiter& waiter) noexcept {
-        waiter.leave();
-        waiter.RateQueueLink::unlink();
-        --waiting_;
-    }
+    void unqueue(RateWaiter& waiter) noexcept;
 
     // When the next grant may be spent; not after now: at once.
-    [[nodiscard]] TimePoint next(TimePoint now) noexcept {
-        if (now < last_) {  // another clock: what was granted by the former one says nothing
-            grants_.clear();
-            oldest_ = 0;
-            last_ = now;
-        }
-        if (grants_.size() < count_) return now;
-        return after(grants_[oldest_], per_);
-    }
+    [[nodiscard]] TimePoint next(TimePoint now) noexcept;
 
-    void spend(TimePoint now) noexcept {
-        last_ = now;
-        if (grants_.size() < count_) {
-            grants_.push_back(now);
-            return;
-        }
-        grants_[oldest_] = now;
-        oldest_ = oldest_ + 1 == count_ ? 0 : oldest_ + 1;
-    }
+    void spend(TimePoint now) noexcept;
 
     std::size_t count_;
     std::chrono::nanoseconds per_;
@@ -171,15 +109,7 @@ public:
         }
 
     private:
-        static bool on_ask(Waiter& waiter, Ask ask) {
-            auto& self = static_cast<Awaiter&>(waiter);
-            if (ask == Ask::busy || !self.RateQueueLink::linked()) return false;
-            self.state_->leave(self);
-            if (ask != Ask::cancel) return false;
-            self.gave_up = true;
-            detail::LoopCore::current->make_ready(self);
-            return true;
-        }
+        static bool on_ask(Waiter& waiter, Ask ask);
 
         detail::Shared<State> state_;
     };
@@ -238,3 +168,7 @@ private:
 };
 
 }  // namespace grafo
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/rate_limiter.hpp>
+#endif

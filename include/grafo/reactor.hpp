@@ -2,6 +2,8 @@
 #include <chrono>
 #include <memory>
 
+#include <grafo/detail/inline.hpp>
+
 namespace grafo {
 
 /// Told by a reactor that a descriptor which it watches can be read.
@@ -53,13 +55,15 @@ public:
     /// both must live that long, and the descriptor stay open. Called by the loop's thread. An
     /// epoll descriptor can be watched too, so that one watch is enough for a source of many
     /// sockets. `nullptr`, as here, from a reactor that cannot watch descriptors.
-    [[nodiscard]] virtual std::unique_ptr<Watch> watch([[maybe_unused]] int descriptor,
-                                                       [[maybe_unused]] Watcher& watcher) {
-        return nullptr;
-    }
+    [[nodiscard]] GRAFO_INLINE virtual std::unique_ptr<Watch> watch(int descriptor,
+                                                                    Watcher& watcher);
     /// The address of a variable that all reactors of a class have in common, and no others: how
     /// the functions that need such a reactor recognise the one that a loop sleeps in.
     [[nodiscard]] virtual const void* kind() const noexcept { return nullptr; }
 };
 
 }  // namespace grafo
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/reactor.hpp>
+#endif

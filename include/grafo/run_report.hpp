@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <grafo/detail/flat_list.hpp>
+#include <grafo/detail/inline.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/node.hpp>
 
@@ -15,33 +16,16 @@ namespace detail {
 // What a run leaves behind. Its pins keep the nodes alive, or its handles once something was cut
 // off one of their graphs.
 struct ReportData final : PinHolder, SharedByThreads {
-    ReportData() = default;
+    ReportData();
     ReportData(const ReportData&) = delete;
     ReportData& operator=(const ReportData&) = delete;
-    ~ReportData() {
-        leave_graphs();
-        if (!holds_nodes) return;
-        for_each_node([](NodeCore& node) { drop_handle(node); });
-    }
+    ~ReportData();
 
     // Makes room for `join_graph` calls, which then do not throw.
-    void reserve_graphs(const FlatList<Graph*>& graphs) {
-        pins.reserve(graphs.size());
-        for (Graph* graph : graphs) graph->holders.reserve_one();
-    }
-    void join_graph(Graph& graph) noexcept {
-        pins.push_back(GraphPin(graph));
-        graph.holders.push_back(this);
-    }
-    void hold_nodes_instead() noexcept override {
-        if (!holds_nodes) for_each_node([](NodeCore& node) { add_handle(node); });
-        holds_nodes = true;
-        leave_graphs();
-    }
-    void leave_graphs() noexcept {
-        for (const GraphPin& pin : pins) pin.graph().holders.erase(this);
-        pins.clear();
-    }
+    void reserve_graphs(const FlatList<Graph*>& graphs);
+    void join_graph(Graph& graph) noexcept;
+    GRAFO_INLINE void hold_nodes_instead() noexcept override;
+    void leave_graphs() noexcept;
     template <class Visit>
     void for_each_node(Visit&& visit) const {
         for (const auto* list : {&completed, &failed, &skipped, &cancelled}) {
@@ -67,16 +51,14 @@ struct ReportData final : PinHolder, SharedByThreads {
 class RunReport {
 public:
     /// An empty report, of no run: `ok()`.
-    RunReport() : data_(new detail::ReportData) {}
+    RunReport();
     // No moves: a report is never without its content.
     RunReport(const RunReport&) noexcept = default;
     RunReport& operator=(const RunReport&) noexcept = default;
-    ~RunReport() = default;
+    ~RunReport();
 
     /// True if no node failed and the run was not stopped.
-    [[nodiscard]] bool ok() const noexcept {
-        return data_->errors->list.empty() && !data_->stopped;
-    }
+    [[nodiscard]] bool ok() const noexcept;
     /// True if `stop()` ended the run.
     [[nodiscard]] bool stopped() const noexcept { return data_->stopped; }
     /// The nodes that completed, in the order it happened.
@@ -95,37 +77,19 @@ public:
     [[nodiscard]] std::chrono::nanoseconds elapsed() const noexcept { return data_->elapsed; }
 
     /// Throws `RunError` unless `ok()`.
-    void throw_if_failed() const {
-        if (ok()) return;
-        std::string what = "run " + detail::in_quotes(data_->name);
-        if (data_->errors->list.empty()) {
-            what += " was stopped";
-        } else {
-            what += data_->stopped ? " was stopped, and " : ": ";
-            what += data_->errors->list.size() == 1
-                        ? std::string("a node failed")
-                        : std::to_string(data_->errors->list.size()) + " nodes failed";
-            for (std::size_t i = 0; i < data_->errors->list.size() && i < 3; ++i) {
-                what += (i == 0 ? ": " : "; ");
-                what += data_->errors->list[i].what();
-            }
-            if (data_->errors->list.size() > 3) what += "; …";
-        }
-        throw RunError(what, data_->errors, data_->stopped);
-    }
+    void throw_if_failed() const;
 
     // Made by the run.
     explicit RunReport(detail::Shared<detail::ReportData> data) : data_(std::move(data)) {}
 
 private:
-    static std::vector<AnyNode> nodes(const detail::FlatList<detail::NodeCore*>& cores) {
-        std::vector<AnyNode> result;
-        result.reserve(cores.size());
-        for (detail::NodeCore* core : cores) result.push_back(AnyNode(*core));
-        return result;
-    }
+    static std::vector<AnyNode> nodes(const detail::FlatList<detail::NodeCore*>& cores);
 
     detail::Shared<detail::ReportData> data_;
 };
 
 }  // namespace grafo
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/run_report.hpp>
+#endif

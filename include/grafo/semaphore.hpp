@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include <grafo/detail/inline.hpp>
 #include <grafo/detail/shared.hpp>
 #include <grafo/detail/wait_room.hpp>
 #include <grafo/errors.hpp>
@@ -25,61 +26,20 @@ struct SemaphoreWaiter : Waiter {
 
 class SemaphoreState final : public WaitRoom {
 public:
-    explicit SemaphoreState(std::size_t capacity) : capacity_(capacity), available_(capacity) {}
+    explicit SemaphoreState(std::size_t capacity);
 
     [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
     [[nodiscard]] std::size_t available() const noexcept { return available_; }
     [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
 
-    [[nodiscard]] bool take(std::size_t weight) noexcept {
-        expect_one_thread();
-        if (!queue_.empty()) advance();  // those whose loop is gone do not count
-        if (!queue_.empty() || weight > available_) return false;
-        available_ -= weight;
-        return true;
-    }
-    void give_back(std::size_t weight) noexcept {
-        expect_one_thread();
-        available_ += weight;
-        advance();
-    }
+    [[nodiscard]] bool take(std::size_t weight) noexcept;
+    void give_back(std::size_t weight) noexcept;
 
-    void enter(SemaphoreWaiter& waiter) noexcept {
-        queue_.push_back(waiter);
-        ++waiting_;
-        waiter.place = SemaphoreWaiter::Place::queued;
-        advance();
-    }
+    void enter(SemaphoreWaiter& waiter) noexcept;
     // Out of the queue, or out with the permit that it has not taken along.
-    void leave(SemaphoreWaiter& waiter) noexcept {
-        using Place = SemaphoreWaiter::Place;
-        switch (std::exchange(waiter.place, Place::outside)) {
-            case Place::outside: break;
-            case Place::queued:
-                unqueue(waiter);
-                advance();
-                break;
-            case Place::granted: give_back(waiter.weight); break;
-        }
-    }
+    void leave(SemaphoreWaiter& waiter) noexcept;
 
-    void advance() noexcept override {
-        while (!queue_.empty()) {
-            SemaphoreWaiter& first = queue_.front();
-            if (running(first.home)) {
-                if (first.weight > available_) return;
-                unqueue(first);
-                available_ -= first.weight;
-                first.place = SemaphoreWaiter::Place::granted;
-                LoopCore::current->make_ready(first);
-            } else if (advance_in(first.home)) {
-                return;
-            } else {  // its loop is gone: it will never go on, and must not hold up the others
-                unqueue(first);
-                first.place = SemaphoreWaiter::Place::outside;
-            }
-        }
-    }
+    GRAFO_INLINE void advance() noexcept override;
 
 private:
     void unqueue(SemaphoreWaiter& waiter) noexcept {
@@ -124,10 +84,7 @@ public:
 
         /// Returns what was acquired now; the guard is empty then. Those whose turn it is become
         /// ready in their loop: nobody is resumed in here.
-        void release() noexcept {
-            const detail::Shared<State> state = std::exchange(state_, nullptr);
-            if (state != nullptr) state->give_back(std::exchange(weight_, 0));
-        }
+        void release() noexcept;
 
     private:
         friend class Semaphore;
@@ -170,15 +127,7 @@ public:
         }
 
     private:
-        static bool on_ask(Waiter& waiter, Ask ask) {
-            auto& self = static_cast<Awaiter&>(waiter);
-            if (ask == Ask::busy || self.place == Place::outside) return false;
-            self.state_->leave(self);
-            if (ask != Ask::cancel) return false;
-            self.gave_up = true;
-            detail::LoopCore::current->make_ready(self);
-            return true;
-        }
+        static bool on_ask(Waiter& waiter, Ask ask);
 
         detail::Shared<State> state_;
     };
@@ -236,16 +185,13 @@ public:
 private:
     friend struct detail::LimitAccess;
 
-    std::size_t checked(std::size_t weight) const {
-        if (weight == 0 || weight > capacity()) {
-            throw Error("a weight of " + std::to_string(weight) +
-                        " was asked of a Semaphore, which gives 1 to " +
-                        std::to_string(capacity()) + ", its capacity");
-        }
-        return weight;
-    }
+    std::size_t checked(std::size_t weight) const;
 
     detail::Shared<State> state_;
 };
 
 }  // namespace grafo
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/semaphore.hpp>
+#endif

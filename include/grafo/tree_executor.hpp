@@ -44,26 +44,20 @@ public:
         : state_(new detail::ExecutorState(std::string(name), std::move(nodes),
                                            detail::run_coroutines<Tag>)) {}
     /// The other one's members throw `Error` from then on.
-    TreeExecutor(TreeExecutor&&) noexcept = default;
-    TreeExecutor& operator=(TreeExecutor&&) noexcept = default;
-    ~TreeExecutor() = default;
+    TreeExecutor(TreeExecutor&&) noexcept;
+    TreeExecutor& operator=(TreeExecutor&&) noexcept;
+    ~TreeExecutor();
 
     /// Runs the nodes; the run starts when the task is awaited, and ends with it. Throws `RunError`
     /// if a node failed or the run was stopped; `Cancelled` if the awaiting task was cancelled; and
     /// before any node has started `MissingArgumentError`, `CycleError` or `SafeExecutionError`.
-    [[nodiscard]] Task<RunReport> run() const {
-        return state().coroutines.execute(state_, state_->open_run(), true);
-    }
+    [[nodiscard]] Task<RunReport> run() const;
     /// The same, but failed nodes and a stop are told in the report only.
-    [[nodiscard]] Task<RunReport> try_run() const {
-        return state().coroutines.execute(state_, state_->open_run(), false);
-    }
+    [[nodiscard]] Task<RunReport> try_run() const;
     /// The same run as a stream of what happens in it. A node that yields waits until its chunk was
     /// taken: until the next `next()`. A failed or stopped run ends in `RunError`, after the last
     /// event. Dropping the stream drops the run.
-    [[nodiscard]] AsyncGenerator<Event> yielding() const {
-        return state().coroutines.stream(state_, state_->open_run());
-    }
+    [[nodiscard]] AsyncGenerator<Event> yielding() const;
     /// Stops the runs of this executor gracefully, from any thread: starts nothing more and cancels
     /// what runs; a run that was not awaited yet will start nothing. Once more: cancels again.
     void stop() const { state().stop(); }
@@ -75,14 +69,7 @@ public:
     }
     TreeExecutor&& on_error(ErrorPolicy policy) && { return std::move(on_error(policy)); }
     /// At most so many nodes run at once. Throws `Error` for 0.
-    TreeExecutor& max_concurrency(std::size_t nodes) & {
-        if (nodes == 0) {
-            throw Error("executor " + detail::in_quotes(name()) +
-                        " cannot run with max_concurrency(0): no node could ever start");
-        }
-        state().options.max_concurrency = nodes;
-        return *this;
-    }
+    TreeExecutor& max_concurrency(std::size_t nodes) &;
     TreeExecutor&& max_concurrency(std::size_t nodes) && {
         return std::move(max_concurrency(nodes));
     }
@@ -123,9 +110,9 @@ public:
     /// Of all nodes of a run those without children, in the order they are found. Linear.
     [[nodiscard]] std::vector<AnyNode> leaves() const { return state().leaves(); }
     /// The failures of the last run, or so far of the one that is on.
-    [[nodiscard]] std::vector<NodeError> errors() const { return state().report->errors->list; }
+    [[nodiscard]] std::vector<NodeError> errors() const;
     /// What became of the last run; empty before the first has begun.
-    [[nodiscard]] RunReport report() const { return RunReport(state().report); }
+    [[nodiscard]] RunReport report() const;
 
     /// Calls `visit(parent, child)` for each edge of a run, parents in the order they are found.
     template <class Visit>
@@ -140,9 +127,7 @@ private:
         if (state_ == nullptr) throw_moved_from();
         return *state_;
     }
-    [[noreturn]] static void throw_moved_from() {
-        throw Error("a TreeExecutor was used that was moved from");
-    }
+    [[noreturn]] static void throw_moved_from();
 
     detail::Shared<detail::ExecutorState> state_;
 };
@@ -152,6 +137,7 @@ private:
 // Defines what runs the nodes, or declares that another file does.
 #ifndef GRAFO_SEPARATE_COMPILATION
 #include <grafo/detail/run_coroutines.hpp>
+#include <grafo/impl/tree_executor.hpp>
 #else
 #define GRAFO_COMPILED_ONCE extern template
 #include <grafo/detail/compiled_once.hpp>

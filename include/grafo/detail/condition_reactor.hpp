@@ -1,4 +1,5 @@
 #pragma once
+#include <grafo/detail/inline.hpp>
 #include <grafo/reactor.hpp>
 
 #if defined(__linux__)
@@ -16,44 +17,12 @@ namespace grafo::detail {
 #if defined(__linux__)
 class ConditionReactor final : public Reactor {
 public:
-    ConditionReactor() {
-        pthread_condattr_t attributes;
-        pthread_condattr_init(&attributes);
-        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);  // that of steady_clock
-        pthread_cond_init(&condition_, &attributes);
-        pthread_condattr_destroy(&attributes);
-    }
-    ~ConditionReactor() override {
-        pthread_cond_destroy(&condition_);
-        pthread_mutex_destroy(&mutex_);
-    }
+    ConditionReactor();
+    GRAFO_INLINE ~ConditionReactor() override;
 
-    void wait(const TimePoint* deadline) override {
-        pthread_mutex_lock(&mutex_);
-        if (deadline == nullptr) {
-            while (!woken_) pthread_cond_wait(&condition_, &mutex_);
-        } else {
-            const auto since_epoch = deadline->time_since_epoch();
-            const auto seconds = std::chrono::floor<std::chrono::seconds>(since_epoch);
-            timespec until{};
-            until.tv_sec = static_cast<time_t>(seconds.count());
-            until.tv_nsec = static_cast<long>(
-                std::chrono::duration_cast<std::chrono::nanoseconds>(since_epoch - seconds)
-                    .count());
-            while (!woken_) {
-                if (pthread_cond_timedwait(&condition_, &mutex_, &until) != 0) break;
-            }
-        }
-        woken_ = false;
-        pthread_mutex_unlock(&mutex_);
-    }
+    GRAFO_INLINE void wait(const TimePoint* deadline) override;
 
-    void wake() noexcept override {
-        pthread_mutex_lock(&mutex_);
-        woken_ = true;
-        pthread_cond_signal(&condition_);
-        pthread_mutex_unlock(&mutex_);
-    }
+    GRAFO_INLINE void wake() noexcept override;
 
 private:
     pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
@@ -109,3 +78,7 @@ private:
 };
 
 }  // namespace grafo::detail
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/condition_reactor.hpp>
+#endif

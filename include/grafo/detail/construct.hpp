@@ -95,30 +95,6 @@ struct Refs {};
     return "node_" + std::to_string(last.fetch_add(1, std::memory_order_relaxed) + 1);
 }
 
-// While it lives, the handles that the node being made gets inside are noted (debug builds).
-class CaptureScope {
-public:
-    CaptureScope() noexcept {}
-    CaptureScope(const CaptureScope&) = delete;
-    CaptureScope& operator=(const CaptureScope&) = delete;
-#ifndef NDEBUG
-    ~CaptureScope() {
-        Captures& captures = Captures::current();
-        captures.begin = captures.end = nullptr;
-        captures.held.clear();
-    }
-    static void keep(NodeCore& node) {
-        Captures& captures = Captures::current();
-        if (captures.held.empty()) return;
-        captures.ever += captures.held.size();
-        node.need_extras().captured = captures.held;
-    }
-#else
-    ~CaptureScope() {}
-    static void keep(NodeCore&) noexcept {}
-#endif
-};
-
 template <class B, class F, class... A>
 Handle construct_node(std::string id, F&& callable, A&&... arguments) {
     const CaptureScope capture_scope;

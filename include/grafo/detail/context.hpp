@@ -169,9 +169,7 @@ struct LoopCore {
     static inline constinit thread_local LoopCore* current = nullptr;
 };
 
-[[noreturn]] inline void throw_no_loop() {
-    throw Error("no EventLoop is running on this thread: use grafo::run or EventLoop::run");
-}
+[[noreturn]] void throw_no_loop();
 
 // A coroutine frame and its owner.
 class OwnedFrame {
@@ -271,40 +269,15 @@ template <class Promise>
 
 // Destroys the frames of a suspended context from the innermost outwards, all but the outermost:
 // as deep as they are nested, that takes no stack. A generator goes with the frame that reads it.
-inline void unwind(Context& context) noexcept {
-    if (context.waiter == nullptr) return;
-    PromiseBase* from = context.waiter->promise;
-    for (PromiseBase* at = from; at != nullptr; at = at->parent) {
-        if (at->parent != nullptr && at->owner == nullptr) from = at->parent;
-    }
-    while (from != nullptr && from->parent != nullptr) {
-        PromiseBase* parent = from->parent;
-        from->owner->destroy();
-        from = parent;
-    }
-}
+void unwind(Context& context) noexcept;
 
 inline Context::~Context() {
     if (waiter != nullptr) waiter->context = nullptr;
 }
 
-inline void Context::cancel() noexcept {
-    flags |= cancelled;
-    if (waiter == nullptr || !waiter->control(*waiter, Waiter::Ask::cancel)) flags |= pending;
-}
-
 inline bool Context::busy() const noexcept {
     if (!running) return false;
     return waiter == nullptr || waiter->control(*waiter, Waiter::Ask::busy);
-}
-
-inline void Context::freeze() noexcept {
-    flags |= dropped;
-    if (waiter != nullptr) waiter->control(*waiter, Waiter::Ask::freeze);
-}
-
-inline void Context::drop_below() noexcept {
-    if (waiter != nullptr) waiter->control(*waiter, Waiter::Ask::drop);
 }
 
 template <class Promise>
@@ -328,18 +301,8 @@ Waiter::Begin Waiter::begin(std::coroutine_handle<Promise> coroutine) noexcept {
     return Begin::wait;
 }
 
-inline void Waiter::resume(Job& job) {
-    auto& waiter = static_cast<Waiter&>(job);
-    Context* const context = waiter.context;
-    if (context == nullptr)
-        return;  // a generator that outlives the coroutine that read it: it rests
-    LoopCore::current->enter(context);
-    if ((context->flags & Context::dropped) != 0) {
-        context->reap();  // may destroy the waiter
-        return;
-    }
-    context->waiter = nullptr;
-    LoopCore::current->resume(waiter.handle);
-}
-
 }  // namespace grafo::detail
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/context.hpp>
+#endif

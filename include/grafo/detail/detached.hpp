@@ -3,6 +3,7 @@
 #include <utility>
 
 #include <grafo/detail/context.hpp>
+#include <grafo/detail/inline.hpp>
 #include <grafo/task.hpp>
 
 namespace grafo::detail {
@@ -15,26 +16,15 @@ struct Registered : Link {};
 // A task that nobody awaits: spawned, or the one that `EventLoop::run` was given.
 class Detached : public Context, public Job {
 public:
-    Detached(std::coroutine_handle<> coroutine, PromiseBase& promise) noexcept
-        : Job(&Detached::advance), coroutine_(coroutine) {
-        promise.context = this;
-        promise.tell_end(&Detached::on_done, this);
-    }
+    Detached(std::coroutine_handle<> coroutine, PromiseBase& promise) noexcept;
 
     [[nodiscard]] bool done() const noexcept { return done_; }
     // The body has ended, but for `finish`.
     [[nodiscard]] bool at_end() const noexcept { return at_end_ && !done_; }
-    void finish() noexcept {
-        unlink();
-        running = false;
-        done_ = true;
-        ended();
-    }
+    void finish() noexcept;
     // Destroys the frames whatever they wait for: nothing is out any more that could use them.
     void drop_for_good() noexcept { end(); }
-    void reap() noexcept final {
-        if (!busy()) end();
-    }
+    GRAFO_INLINE void reap() noexcept final;
 
 protected:
     ~Detached() = default;
@@ -43,30 +33,10 @@ protected:
     virtual void ended() noexcept {}
 
 private:
-    static void advance(Job& job) {
-        auto& self = static_cast<Detached&>(job);
-        if (!self.running) {
-            self.running = true;
-            LoopCore::current->enter(&self);
-            LoopCore::current->resume(self.coroutine_);
-        } else {
-            self.finish();
-        }
-    }
+    static void advance(Job& job);
     // Inside the final suspension, where the frame must not be destroyed yet.
-    static void on_done(void* target) noexcept {
-        auto& self = *static_cast<Detached*>(target);
-        self.at_end_ = true;
-        LoopCore::current->make_ready(self);
-    }
-    void end() noexcept {
-        unlink();
-        running = false;
-        done_ = true;
-        unwind(*this);
-        destroy_frame();
-        ended();
-    }
+    static void on_done(void* target) noexcept;
+    void end() noexcept;
 
     std::coroutine_handle<> coroutine_;
     bool at_end_ = false;

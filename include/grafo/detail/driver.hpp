@@ -22,12 +22,7 @@
 // ours; any other is called directly.
 namespace grafo::detail {
 
-[[nodiscard]] inline std::string timeout_text(const NodeCore& node) {
-    const bool total = node.timed_out == TimedOut::total;
-    const auto limit = total ? node.extras->total_timeout : node.extras->timeout;
-    return "node " + in_quotes(node.id) + " did not end within " + duration_text(limit) +
-           (total ? " (total_timeout)" : " (timeout)");
-}
+[[nodiscard]] std::string timeout_text(const NodeCore& node);
 
 // Cancels a node when its time is up; stands still while the node is parked on a chunk.
 class NodeTimer : Timer {
@@ -37,25 +32,9 @@ public:
         step = &NodeTimer::fire;
     }
 
-    void start() {
-        if (left_ == std::chrono::nanoseconds::max()) return;
-        if (left_.count() <= 0) {
-            expire();
-            return;
-        }
-        EventLoop& loop = EventLoop::current();
-        TimerHeap& timers = LoopAccess::timers(loop);
-        timers.reserve_one();
-        deadline_ = after(loop.now(), left_);
-        timers.insert(*this, deadline_);
-    }
+    void start();
     using Timer::stop;
-    void pause() noexcept {
-        if (!queued()) return;
-        left_ = deadline_ - EventLoop::current().now();
-        stop();
-        paused_ = true;
-    }
+    void pause() noexcept;
     void resume() {
         if (std::exchange(paused_, false)) start();
     }
@@ -63,12 +42,7 @@ public:
 private:
     static bool on_ask(Waiter&, Ask) { return false; }
     static void fire(Job& job) { static_cast<NodeTimer&>(job).expire(); }
-    void expire() noexcept {
-        // After the timeout of an attempt that could be followed by another, the total one counts.
-        const bool overrides = what_ == TimedOut::total && node_.extras->retry != nullptr;
-        if (node_.timed_out == TimedOut::no || overrides) node_.timed_out = what_;
-        node_.cancel();
-    }
+    void expire() noexcept;
 
     NodeCore& node_;
     TimedOut what_;
@@ -168,14 +142,8 @@ private:
 };
 
 // The failure of an attempt that another one may follow; null if it must stand. Asks the user.
-[[nodiscard]] inline std::exception_ptr failed_attempt(NodeCore& node, const Extras& extras,
-                                                       std::exception_ptr error) {
-    if (node.stop_asked || node.timed_out == TimedOut::total) return nullptr;
-    if (extras.attempts >= extras.retry->attempts()) return nullptr;
-    if (error == nullptr) error = std::make_exception_ptr(TimeoutError(timeout_text(node)));
-    if (!extras.retry->wants(error) || node.stop_asked) return nullptr;
-    return error;
-}
+[[nodiscard]] std::exception_ptr failed_attempt(NodeCore& node, const Extras& extras,
+                                                std::exception_ptr error);
 
 // The attempts of a node that retries, to the one that counts.
 template <class = WhenUsed>
@@ -257,3 +225,7 @@ void use_driver(NodeCore& node) {
 }
 
 }  // namespace grafo::detail
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/driver.hpp>
+#endif

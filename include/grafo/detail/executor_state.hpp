@@ -25,49 +25,18 @@ namespace grafo::detail {
 // How `stop()` reaches a run from any thread.
 class RunControl : public Mail, public SharedByThreads {
 public:
-    RunControl() : Mail(&RunControl::on_mail, &RunControl::on_lost) {}
+    RunControl();
 
     // Any thread.
-    void stop() {
-        Shared<Mailbox> mailbox;
-        {
-            const LockGuard lock(mutex_);
-            stop_requested_ = true;
-            mailbox = mailbox_;
-        }
-        if (mailbox == nullptr) return;  // not begun: it will start nothing
-        if (LoopCore::current != nullptr && Mailbox::current() == mailbox) {
-            if (run_ != nullptr) run_->stop();
-            return;
-        }
-        if (posted_.exchange(true)) return;
-        keep_ = Shared<RunControl>(this);
-        mailbox->post(*this);
-    }
+    void stop();
 
     // The loop's thread. True if the run must start nothing.
-    bool begin(RunHooks& run, const Shared<Mailbox>& mailbox) {
-        const LockGuard lock(mutex_);
-        run_ = &run;
-        mailbox_ = mailbox;
-        return stop_requested_;
-    }
-    void end() noexcept {
-        const LockGuard lock(mutex_);
-        run_ = nullptr;
-        mailbox_ = nullptr;
-    }
+    bool begin(RunHooks& run, const Shared<Mailbox>& mailbox);
+    void end() noexcept;
 
 private:
-    static void on_mail(Mail& mail) {
-        auto& control = static_cast<RunControl&>(mail);
-        const Shared<RunControl> keep = std::move(control.keep_);
-        control.posted_.store(false);
-        if (control.run_ != nullptr) control.run_->stop();
-    }
-    static void on_lost(Mail& mail) {
-        const Shared<RunControl> keep = std::move(static_cast<RunControl&>(mail).keep_);
-    }
+    static void on_mail(Mail& mail);
+    static void on_lost(Mail& mail);
 
     Mutex mutex_;
     bool stop_requested_ = false;
@@ -91,18 +60,8 @@ public:
 // What an executor shares with its runs.
 class ExecutorState : public SharedByThreads {
 public:
-    ExecutorState(std::string name, NodeList nodes, const RunCoroutines& made)
-        : coroutines(made), given_(std::move(nodes)) {
-        options.name = std::move(name);
-        if (given_.size() == 0) {
-            throw Error("executor " + in_quotes(options.name) + " was given no nodes");
-        }
-        for (const Handle& handle : given_) {
-            if (handle.core() == nullptr) {
-                throw Error("executor " + in_quotes(options.name) + " was given an empty AnyNode");
-            }
-        }
-    }
+    ExecutorState(std::string name, NodeList nodes, const RunCoroutines& made);
+    ~ExecutorState();
 
     // A run that was asked for, and may be stopped from then on.
     class Ticket {
@@ -111,11 +70,7 @@ public:
             : state_(std::move(state)), control_(std::move(control)) {}
         Ticket(Ticket&&) noexcept = default;
         Ticket& operator=(Ticket&&) = delete;
-        ~Ticket() {
-            if (control_ == nullptr) return;
-            control_->end();
-            state_->close_run(*control_);
-        }
+        ~Ticket();
         [[nodiscard]] RunControl& control() const noexcept { return *control_; }
 
     private:
@@ -123,44 +78,14 @@ public:
         Shared<RunControl> control_;
     };
 
-    Ticket open_run() {
-        Shared<RunControl> control(new RunControl);
-        const LockGuard lock(mutex_);
-        controls_.push_back(control);
-        return Ticket(Shared<ExecutorState>(this), std::move(control));
-    }
-    void stop() {
-        FlatList<Shared<RunControl>> controls;
-        {
-            const LockGuard lock(mutex_);
-            controls = controls_;
-        }
-        for (const auto& control : controls) control->stop();
-    }
+    Ticket open_run();
+    void stop();
 
     inline Plan& current_plan();
 
-    [[nodiscard]] std::vector<AnyNode> roots() const {
-        std::vector<AnyNode> nodes;
-        for (const Handle& handle : given_) nodes.push_back(AnyNode(*handle.core()));
-        return nodes;
-    }
+    [[nodiscard]] std::vector<AnyNode> roots() const;
     // All nodes of a run, as wired now.
-    [[nodiscard]] std::vector<AnyNode> members() const {
-        std::vector<AnyNode> nodes;
-        const std::uint32_t mark = Graph::next_mark();
-        const auto add = [&](NodeCore& node) {
-            if (std::exchange(node.mark, mark) != mark) nodes.push_back(AnyNode(node));
-        };
-        for (const Handle& handle : given_) add(*handle.core());
-        for (std::size_t i = 0; i < nodes.size(); ++i) {
-            for (const OutEdge& edge : nodes[i].core()->out) add(edge.child());
-        }
-        for (std::size_t i = 0; i < nodes.size(); ++i) {
-            for (const InEdge& edge : nodes[i].core()->in) add(*edge.parent);
-        }
-        return nodes;
-    }
+    [[nodiscard]] std::vector<AnyNode> members() const;
     // Calls visit(parent, child) for each edge between two of these nodes, once a pair.
     template <class Visit>
     static void for_each_edge(const std::vector<AnyNode>& nodes, Visit&& visit) {
@@ -184,19 +109,7 @@ public:
         }
         for (const Edge& edge : edges) visit(edge.parent, edge.child);
     }
-    [[nodiscard]] std::vector<AnyNode> leaves() const {
-        const std::vector<AnyNode> nodes = members();
-        FlatList<NodeCore*> inner;
-        for_each_edge(
-            nodes, [&](const AnyNode& parent, const AnyNode&) { inner.push_back(parent.core()); });
-        const std::uint32_t mark = Graph::next_mark();
-        for (NodeCore* node : inner) node->mark = mark;
-        std::vector<AnyNode> outer;
-        for (const AnyNode& node : nodes) {
-            if (node.core()->mark != mark) outer.push_back(node);
-        }
-        return outer;
-    }
+    [[nodiscard]] std::vector<AnyNode> leaves() const;
 
     const RunCoroutines& coroutines;
     RunOptions options;
@@ -206,12 +119,7 @@ public:
     Owned<StopSignals> signals;
 
 private:
-    void close_run(const RunControl& closed) {
-        const LockGuard lock(mutex_);
-        for (std::size_t i = controls_.size(); i-- > 0;) {
-            if (controls_[i].get() == &closed) controls_.erase_at(i);
-        }
-    }
+    void close_run(const RunControl& closed);
 
     NodeList given_;
     Plan plan_;

@@ -88,14 +88,10 @@ private:
 
 // What only few nodes have.
 struct Extras {
-    Extras() = default;
+    Extras();
     Extras(const Extras&) = delete;
     Extras& operator=(const Extras&) = delete;
-    ~Extras() {
-        if (weak == nullptr) return;
-        weak->node = nullptr;
-        if (--weak->references == 0) delete weak;
-    }
+    ~Extras();
 
     Callbacks on_connect;
     Connecting* connecting = nullptr;

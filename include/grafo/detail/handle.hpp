@@ -65,9 +65,7 @@ private:
     NodeCore* core_ = nullptr;
 };
 
-[[noreturn]] inline void throw_empty_handle() {
-    throw Error("an empty AnyNode was used as a node");
-}
+[[noreturn]] void throw_empty_handle();
 
 // Its node; throws `Error` if it has none.
 [[nodiscard]] inline NodeCore& need_node(const Handle& handle) {
@@ -79,3 +77,7 @@ template <class T>
 concept NodeHandle = std::derived_from<std::remove_cvref_t<T>, Handle>;
 
 }  // namespace grafo::detail
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/handle.hpp>
+#endif

@@ -31,71 +31,13 @@ void for_each_parent(const NodeCore& node, Visit&& visit) {
 }
 
 // The cycle that leads through `node`, following parents that were seen with `mark`.
-[[nodiscard]] inline std::string cycle_text(const FlatList<const NodeCore*>& cycle) {
-    std::string text;
-    for (const NodeCore* node : cycle) text += in_quotes(node->id) + " -> ";
-    return text + in_quotes(cycle[0]->id);
-}
+[[nodiscard]] std::string cycle_text(const FlatList<const NodeCore*>& cycle);
 
 // The longest path down to the node, over the edges made outside of runs. Without recursion:
 // parents come after their children on the stack, and are finished first.
-[[nodiscard]] inline std::size_t level_of(NodeCore& node) {
-    const RunHooks* run = run_of(node);
-    const auto edges_of = [run](const NodeCore& n) -> const SmallVector<InEdge>& {
-        const SmallVector<InEdge>* original = run != nullptr ? run->original_edges(n) : nullptr;
-        return original != nullptr ? *original : n.in;
-    };
-    const std::uint32_t open = Graph::next_mark();
-    const std::uint32_t closed = Graph::next_mark();
-    struct Visit {
-        NodeCore* node;
-        std::uint32_t next;
-    };
-    FlatList<Visit> stack(Visit{&node, 0});
-    node.mark = open;
-    node.scratch = 0;
-    while (true) {
-        Visit& visit = stack.back();
-        const SmallVector<InEdge>& edges = edges_of(*visit.node);
-        if (visit.next < edges.size()) {
-            NodeCore& parent = *edges[visit.next].parent;
-            if (parent.mark == open) {
-                FlatList<const NodeCore*> cycle;
-                for (std::size_t i = stack.size(); i-- > 0;) {
-                    cycle.push_back(stack[i].node);
-                    if (stack[i].node == &parent) break;
-                }
-                throw CycleError("node " + in_quotes(node.id) +
-                                 " has no level, for the edges form a cycle: " + cycle_text(cycle));
-            }
-            if (parent.mark == closed) {
-                if (visit.node->scratch <= parent.scratch) visit.node->scratch = parent.scratch + 1;
-                ++visit.next;
-            } else {
-                parent.mark = open;
-                parent.scratch = 0;
-                stack.push_back({&parent, 0});
-            }
-            continue;
-        }
-        visit.node->mark = closed;
-        if (stack.size() == 1) return node.scratch;
-        stack.pop_back();
-    }
-}
+[[nodiscard]] std::size_t level_of(NodeCore& node);
 
-[[nodiscard]] inline const char* state_name(NodeState state) noexcept {
-    switch (state) {
-        case NodeState::pending: return "pending";
-        case NodeState::ready: return "ready";
-        case NodeState::running: return "running";
-        case NodeState::completed: return "completed";
-        case NodeState::failed: return "failed";
-        case NodeState::skipped: return "skipped";
-        case NodeState::cancelled: return "cancelled";
-    }
-    return "unknown";
-}
+[[nodiscard]] const char* state_name(NodeState state) noexcept;
 
 // Throws the error that says why there is no output.
 template <class = WhenUsed>
@@ -111,16 +53,7 @@ std::add_lvalue_reference_t<const T> typed_output(NodeCore& node) {
 }
 
 // Whether the node is started by a coroutine that does more than call it.
-inline void update_driver(NodeCore& node) noexcept {
-    const Extras* extras = node.extras.get();
-    if (node.has_deferred()) node.keeps_arguments = true;
-    node.needs_driver =
-        node.has_deferred() ||
-        (extras != nullptr && (!extras->on_before_run.empty() || !extras->on_after_run.empty() ||
-                               extras->timeout != std::chrono::nanoseconds::max() ||
-                               extras->total_timeout != std::chrono::nanoseconds::max() ||
-                               extras->retry != nullptr || extras->limits != nullptr));
-}
+void update_driver(NodeCore& node) noexcept;
 
 template <class T>
 [[nodiscard]] const Handle& checked_handle(const Handle& handle) {

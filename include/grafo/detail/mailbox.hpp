@@ -55,75 +55,26 @@ public:
     [[nodiscard]] bool closed() const noexcept { return reactor_ == nullptr; }
 
     // Any thread.
-    void post(Mail& mail) noexcept {
-        {
-            const LockGuard lock(mutex_);
-            if (reactor_ != nullptr) {
-                mail.next_mail = nullptr;
-                *last_ = &mail;
-                last_ = &mail.next_mail;
-                filled_.store(true, std::memory_order_release);
-                if (sleeping_) reactor_->wake();
-                return;
-            }
-        }
-        if (mail.discard != nullptr) mail.discard(mail);
-    }
+    void post(Mail& mail) noexcept;
 
     // The loop's thread, from here on.
     [[nodiscard]] bool empty() const noexcept { return !filled_.load(std::memory_order_acquire); }
 
-    void deliver() {
-        for (Mail* mail = take(); mail != nullptr;) {
-            Mail* next = mail->next_mail;  // delivered, the mail may be gone
-            mail->deliver(*mail);
-            mail = next;
-        }
-    }
+    void deliver();
 
     // Blocks until there is mail or `deadline` is reached.
-    void wait(const Reactor::TimePoint* deadline) {
-        if (!fall_asleep()) return;
-        reactor_->wait(deadline);
-        wake_up();
-    }
+    void wait(const Reactor::TimePoint* deadline);
     // From here on a post wakes the reactor. False if there is mail.
-    [[nodiscard]] bool fall_asleep() noexcept {
-        const LockGuard lock(mutex_);
-        sleeping_ = first_ == nullptr;
-        return sleeping_;
-    }
-    void wake_up() noexcept {
-        const LockGuard lock(mutex_);
-        sleeping_ = false;
-    }
+    [[nodiscard]] bool fall_asleep() noexcept;
+    void wake_up() noexcept;
 
-    void set_reactor(Reactor& reactor) noexcept {
-        const LockGuard lock(mutex_);
-        reactor_ = &reactor;
-    }
+    void set_reactor(Reactor& reactor) noexcept;
 
     // The loop is about to end.
-    void close() noexcept {
-        {
-            const LockGuard lock(mutex_);
-            reactor_ = nullptr;
-        }
-        for (Mail* mail = take(); mail != nullptr;) {
-            Mail* next = mail->next_mail;
-            if (mail->discard != nullptr) mail->discard(*mail);
-            mail = next;
-        }
-    }
+    void close() noexcept;
 
 private:
-    Mail* take() noexcept {
-        const LockGuard lock(mutex_);
-        Mail* mail = std::exchange(first_, nullptr);
-        last_ = &first_;
-        filled_.store(false, std::memory_order_relaxed);
-        return mail;
-    }
+    Mail* take() noexcept;
 
     template <bool Checked>
     friend class RunByThread;
@@ -184,3 +135,7 @@ private:
 };
 
 }  // namespace grafo::detail
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/mailbox.hpp>
+#endif

@@ -27,44 +27,27 @@ struct Captures {
     FlatList<NodeCore*> held;
     std::size_t ever = 0;
 
-    static Captures& current() {
-        static thread_local Captures captures;
-        return captures;
-    }
-    void note(const void* handle, NodeCore* node) {
-        const auto* at = static_cast<const std::byte*>(handle);
-        if (node != nullptr && begin <= at && at < end) held.push_back(node);
-    }
+    static Captures& current();
+    void note(const void* handle, NodeCore* node);
 };
 
 template <class = WhenUsed>
-void check_self_hold(Graph& graph) {
-    constexpr std::size_t most_nodes = 1000;
-    if (graph.pins > 0 || graph.live == 0 || graph.live > Captures::current().ever) return;
-    if (graph.nodes.size() > most_nodes) return;
-    const std::uint32_t live = Graph::next_mark();
-    for (NodeCore* node : graph.nodes) {
-        node->mark = live;
-        node->scratch = node->handles;
-    }
-    const NodeCore* holder = nullptr;
-    const NodeCore* held = nullptr;
-    for (NodeCore* node : graph.nodes) {
-        if (node->extras == nullptr) continue;
-        for (NodeCore* target : node->extras->captured) {
-            if (target->mark != live) continue;
-            --target->scratch;
-            holder = node;
-            held = target;
-        }
-    }
-    for (const NodeCore* node : graph.nodes) {
-        if (node->scratch != 0) return;
-    }
-    report_self_hold("grafo: a graph is kept alive only by its own callables and leaks: node '" +
-                     holder->id + "' holds a handle of node '" + held->id +
-                     "'; let it hold a NodeRef (node.ref()) instead\n");
-}
+void check_self_hold(Graph& graph);
 #endif
+
+// While it lives, the handles that the node being made gets inside are noted (debug builds).
+class CaptureScope {
+public:
+    CaptureScope() noexcept {}
+    CaptureScope(const CaptureScope&) = delete;
+    CaptureScope& operator=(const CaptureScope&) = delete;
+#ifndef NDEBUG
+    ~CaptureScope();
+    static void keep(NodeCore& node);
+#else
+    ~CaptureScope() {}
+    static void keep(NodeCore&) noexcept {}
+#endif
+};
 
 }  // namespace grafo::detail

@@ -39,54 +39,19 @@ public:
     TimerHeap() = default;
     TimerHeap(const TimerHeap&) = delete;
     TimerHeap& operator=(const TimerHeap&) = delete;
-    ~TimerHeap() {
-        for (const Entry& entry : entries_) {
-            if (Timer* timer = places_[entry.place].timer; timer != nullptr) timer->heap = nullptr;
-        }
-    }
+    ~TimerHeap();
 
     [[nodiscard]] bool empty() const noexcept { return entries_.empty(); }
     [[nodiscard]] const TimePoint& first() const noexcept { return entries_[0].at; }
 
     // Makes room, so that the next insert does not throw.
-    void reserve_one() {
-        if (entries_.size() < entries_.capacity()) return;
-        const std::size_t ample = entries_.size() * 2 + 16;
-        places_.reserve(ample);
-        entries_.reserve(ample);
-    }
+    void reserve_one();
     // No throw after reserve_one().
-    void insert(Timer& timer, TimePoint at) {
-        if (free_ == none) {
-            timer.place = static_cast<std::uint32_t>(places_.size());
-            places_.push_back(Place{&timer});
-        } else {
-            timer.place = free_;
-            free_ = std::exchange(places_[free_], Place{&timer}).next_free;
-        }
-        timer.heap = this;
-        entries_.push_back(Entry{at, ++inserted_, timer.place});
-        rise(entries_.size() - 1);
-    }
+    void insert(Timer& timer, TimePoint at);
 
-    void remove(Timer& timer) noexcept {
-        timer.heap = nullptr;
-        places_[timer.place].timer = nullptr;
-        ++dead_;
-        if (entries_[0].place == timer.place) {
-            drop_dead();
-        } else if (dead_ > 32 && dead_ > entries_.size() / 2) {
-            sweep();
-        }
-    }
+    void remove(Timer& timer) noexcept;
 
-    Timer& pop() noexcept {
-        Timer& timer = *places_[entries_[0].place].timer;
-        timer.heap = nullptr;
-        drop_first();
-        drop_dead();
-        return timer;
-    }
+    Timer& pop() noexcept;
 
 private:
     struct Entry {
@@ -108,57 +73,14 @@ private:
     void free_place(std::uint32_t place) noexcept {
         places_[place].next_free = std::exchange(free_, place);
     }
-    void drop_first() noexcept {
-        free_place(entries_[0].place);
-        const Entry last = entries_.back();
-        entries_.pop_back();
-        if (!entries_.empty()) sink(0, last);
-    }
+    void drop_first() noexcept;
     // The first entry, if there is one, is of a timer that still waits.
-    void drop_dead() noexcept {
-        while (dead_ > 0 && places_[entries_[0].place].timer == nullptr) {
-            --dead_;
-            drop_first();
-        }
-    }
-    void sweep() noexcept {
-        std::size_t kept = 0;
-        for (const Entry& entry : entries_) {
-            if (places_[entry.place].timer == nullptr) {
-                free_place(entry.place);
-            } else {
-                entries_[kept++] = entry;
-            }
-        }
-        while (entries_.size() > kept) entries_.pop_back();
-        dead_ = 0;
-        for (std::size_t i = (kept + 2) / 4; i-- > 0;) sink(i, entries_[i]);
-    }
+    void drop_dead() noexcept;
+    void sweep() noexcept;
 
-    void rise(std::size_t position) noexcept {
-        const Entry entry = entries_[position];
-        while (position > 0 && before(entry, entries_[(position - 1) / 4])) {
-            entries_[position] = entries_[(position - 1) / 4];
-            position = (position - 1) / 4;
-        }
-        entries_[position] = entry;
-    }
+    void rise(std::size_t position) noexcept;
     // Puts the entry where it belongs below `position`, whose own entry is overwritten.
-    void sink(std::size_t position, const Entry entry) noexcept {
-        const std::size_t size = entries_.size();
-        for (;;) {
-            const std::size_t first = position * 4 + 1;
-            if (first >= size) break;
-            std::size_t least = first;
-            for (std::size_t i = first + 1; i < size && i < first + 4; ++i) {
-                if (before(entries_[i], entries_[least])) least = i;
-            }
-            if (!before(entries_[least], entry)) break;
-            entries_[position] = entries_[least];
-            position = least;
-        }
-        entries_[position] = entry;
-    }
+    void sink(std::size_t position, const Entry entry) noexcept;
 
     FlatList<Entry> entries_;
     FlatList<Place> places_;
@@ -166,9 +88,5 @@ private:
     std::uint32_t inserted_ = 0;
     std::size_t dead_ = 0;  // entries whose timer left early
 };
-
-inline void Timer::leave() noexcept {
-    if (heap != nullptr) heap->remove(*this);
-}
 
 }  // namespace grafo::detail

@@ -45,30 +45,11 @@ struct HandleTraits<Node<T, S>> {
 template <class C>
 using ChildOf = typename HandleTraits<C>::Sig;
 
-[[noreturn]] inline void throw_type_error(const NodeCore& parent, TypeId given,
-                                          const NodeCore& child, std::uint32_t param) {
-    const ParamInfo& info = child.type().params[param];
-    const std::string name(info.name);
-    std::string what = "node " + in_quotes(parent.id) + (info.pipe ? " yields " : " gives ");
-    what += info.pipe && given == type_id<void>() ? "no chunks" : type_name(given);
-    what += info.list ? ", but an element of list parameter " : ", but parameter ";
-    what += in_quotes(name) + " of node " + in_quotes(child.id) +
-            (info.pipe ? " reads a stream of " : " takes ") + type_name(info.type);
-    what +=
-        "; between nodes whose types are known only at run time they must be the same: forward ";
-    what += "what a transform makes of it, connect(child, \"" + name + "\"_a = transform)";
-    throw ForwardingTypeError(what);
-}
+[[noreturn]] void throw_type_error(const NodeCore& parent, TypeId given, const NodeCore& child,
+                                   std::uint32_t param);
 
-[[noreturn]] inline void throw_erased_pipe(const NodeCore& parent, const NodeCore& child,
-                                           std::uint32_t param) {
-    const ParamInfo& info = child.type().params[param];
-    throw ForwardingTypeError("parameter " + in_quotes(info.name) + " of node " +
-                              in_quotes(child.id) + " reads a stream of " + type_name(info.type) +
-                              ": a transform of what node " + in_quotes(parent.id) +
-                              " yields needs a child whose parameters are known: keep the type "
-                              "that Node{…} deduced");
-}
+[[noreturn]] void throw_erased_pipe(const NodeCore& parent, const NodeCore& child,
+                                    std::uint32_t param);
 
 // What an edge carries into the parameter: the parent's output, or its chunks.
 [[nodiscard]] inline TypeId given_type(const NodeCore& parent, const NodeCore& child,
@@ -76,14 +57,8 @@ using ChildOf = typename HandleTraits<C>::Sig;
     return child.type().params[param].pipe ? parent.type().chunk : parent.type().output;
 }
 
-[[nodiscard]] inline Forward* need_erased_forward(const NodeCore& parent, NodeCore& child,
-                                                  std::uint32_t param) {
-    check_fillable(parent, child, param);
-    const TypeId given = given_type(parent, child, param);
-    Forward* forward = child.erased_forward(param, given);
-    if (forward == nullptr) throw_type_error(parent, given, child, param);
-    return forward;
-}
+[[nodiscard]] Forward* need_erased_forward(const NodeCore& parent, NodeCore& child,
+                                           std::uint32_t param);
 
 // What a transform gives for an output of type T; NotCallable if it does not take that.
 struct NotCallable {};

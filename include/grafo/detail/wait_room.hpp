@@ -47,44 +47,22 @@ protected:
     }
 
     // Calls `advance` as soon as that loop runs. False if the loop is gone.
-    [[nodiscard]] bool advance_in(const Shared<Mailbox>& home) noexcept {
-        if (letter_ != nullptr && letter_->home == home) return true;
-        auto* letter = new (std::nothrow) Letter(*this, home);
-        if (letter == nullptr) return true;  // whoever comes or leaves next tries again
-        letter_ = letter;
-        home->post(*letter);
-        return letter_ != nullptr;  // discarded at once if it cannot be delivered
-    }
+    [[nodiscard]] bool advance_in(const Shared<Mailbox>& home) noexcept;
 
 private:
     struct Letter final : Mail {
         Letter(WaitRoom& r, Shared<Mailbox> h) noexcept
             : Mail(&Letter::arrive, &Letter::drop), room(&r), home(std::move(h)) {}
-        static void arrive(Mail& mail) {
-            const Shared<WaitRoom> room = open(mail);
-            room->advance();
-        }
-        static void drop(Mail& mail) { open(mail); }
-        static Shared<WaitRoom> open(Mail& mail) noexcept {
-            const Owned<Letter> self(&static_cast<Letter&>(mail));
-            if (self->room->letter_ == self.get()) self->room->letter_ = nullptr;
-            return std::move(self->room);
-        }
+        static void arrive(Mail& mail);
+        static void drop(Mail& mail);
+        static Shared<WaitRoom> open(Mail& mail) noexcept;
         Shared<WaitRoom> room;
         Shared<Mailbox> home;
     };
 
-    static std::uint64_t next_id() noexcept {
-        static constinit std::atomic<std::uint64_t> last{0};
-        return last.fetch_add(1, std::memory_order_relaxed) + 1;
-    }
+    static std::uint64_t next_id() noexcept;
 
-    void set_user(Mailbox* mailbox) noexcept {
-        if (mailbox == user_) return;
-        if (mailbox != nullptr) mailbox->hold();
-        if (user_ != nullptr && user_->let_go()) delete user_;
-        user_ = mailbox;
-    }
+    void set_user(Mailbox* mailbox) noexcept;
 
     std::uint64_t id_;
     // Of the loop that used it last, and held. Noted in debug builds; no Shared, since the others
@@ -106,3 +84,7 @@ struct LimitAccess {
 };
 
 }  // namespace grafo::detail
+
+#ifndef GRAFO_SEPARATE_COMPILATION
+#include <grafo/impl/wait_room.hpp>
+#endif
