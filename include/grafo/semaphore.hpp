@@ -1,7 +1,6 @@
 #pragma once
 #include <coroutine>
 #include <cstddef>
-#include <string>
 #include <utility>
 
 #include <grafo/detail/inline.hpp>

@@ -1,9 +1,10 @@
 #pragma once
 
 /// \file
-/// For one file of a program whose others are compiled with `GRAFO_SEPARATE_COMPILATION` defined:
-/// what these leave out, the run engine above all, is compiled in this one. With CMake, link to
-/// `grafo::compiled` instead, which does both.
+/// For the one file of a program whose others are compiled with `GRAFO_SEPARATE_COMPILATION`
+/// defined: what these leave out, the run engine above all, is compiled in this one, which includes
+/// it before any other header of the library. With CMake, link to `grafo::compiled` instead, which
+/// does both.
 
 #ifndef GRAFO_SEPARATE_COMPILATION
 #ifdef GRAFO_INLINE

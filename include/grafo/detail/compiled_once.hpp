@@ -9,6 +9,11 @@ namespace grafo {
 GRAFO_COMPILED_ONCE void EventLoop::drive<detail::WhenUsed>(detail::Detached&);
 GRAFO_COMPILED_ONCE void EventLoop::finish<detail::WhenUsed>();
 
+// What a program with an executor asks of its loop.
+GRAFO_COMPILED_ONCE RunReport EventLoop::run<RunReport>(Task<RunReport>);
+GRAFO_COMPILED_ONCE RunReport run<RunReport>(Task<RunReport>);
+GRAFO_COMPILED_ONCE TreeExecutor::TreeExecutor(std::string_view, NodeList);
+
 namespace detail {
 
 GRAFO_COMPILED_ONCE Task<RunReport> execute<WhenUsed>(Shared<ExecutorState>, ExecutorState::Ticket,

@@ -4,7 +4,6 @@
 
 #if defined(__linux__)
 #include <pthread.h>
-#include <time.h>
 #else
 #include <condition_variable>
 #include <mutex>
@@ -19,9 +18,7 @@ class ConditionReactor final : public Reactor {
 public:
     ConditionReactor();
     GRAFO_INLINE ~ConditionReactor() override;
-
     GRAFO_INLINE void wait(const TimePoint* deadline) override;
-
     GRAFO_INLINE void wake() noexcept override;
 
 private:

@@ -1,7 +1,6 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <new>
 #include <utility>
 
 #include <grafo/detail/bury.hpp>

@@ -1,6 +1,5 @@
 #pragma once
 #include <atomic>
-#include <utility>
 
 #include <grafo/detail/condition_reactor.hpp>
 #include <grafo/detail/context.hpp>

@@ -1,7 +1,5 @@
 #pragma once
-#include <atomic>
 #include <cstdint>
-#include <new>
 #include <utility>
 
 #include <grafo/detail/context.hpp>

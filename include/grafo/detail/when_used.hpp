@@ -9,8 +9,9 @@ namespace grafo::detail {
 //
 // The same makes a function one that separate compilation can leave out: see compiled_once.hpp.
 //
-// A virtual function that is defined below its class is declared `inline` in it, or each file would
-// have the class's virtual table, and with it all that the virtual functions call.
+// A virtual function that is defined below its class is declared `inline` in it (GRAFO_INLINE where
+// that is in impl/), or each file would have the class's virtual table, and with it all that the
+// virtual functions call.
 struct WhenUsed;
 
 }  // namespace grafo::detail

@@ -1,5 +1,8 @@
 #pragma once
 #include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <string>
 #include <utility>
