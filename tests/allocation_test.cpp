@@ -282,3 +282,42 @@ TEST_CASE("A thread that ends gives back the frames that it kept for the next") 
 #endif
     CHECK(allocations - frees == before);
 }
+
+TEST_CASE("A body that has no memory to connect, and goes on, ends in bad_alloc or in success") {
+    const bool loops = GENERATE(false, true);
+    CAPTURE(loops);
+    for (std::size_t nth = 1;; ++nth) {
+        CAPTURE(nth);
+        bool reached = false;
+        Node source{"source", [] { return 1; }};
+        const Node ended{"ended", [] { return 1; }};
+        source.connect(ended);
+        bool once = true;
+        Node body{"body", [&](NodeContext& context) -> Task<> {
+                      co_await grafo::yield();
+                      if (!std::exchange(once, false)) co_return;
+                      Node child{"child", [](int x) { return x; }, "x"_a};
+                      const Node<void> self(context.node());
+                      fail_at = allocations + nth;
+                      try {
+                          if (loops) {
+                              self.connect(ended);
+                          } else {
+                              source.connect(child, "x"_a);
+                          }
+                      } catch (const std::bad_alloc&) {
+                      }
+                      reached = allocations >= fail_at;
+                      fail_at = std::numeric_limits<std::size_t>::max();
+                  }};
+        source.connect(body);
+        const TreeExecutor executor{source};
+        EventLoop loop{virtual_time};
+        try {
+            loop.run(executor.run());
+        } catch (const std::bad_alloc&) {
+        }
+        CHECK(loop.run(executor.run()).completed().size() == 3);
+        if (!reached) break;
+    }
+}

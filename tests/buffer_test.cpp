@@ -364,3 +364,45 @@ TEST_CASE("Events whose chunks are copies may be read when the next run is on al
     }
     CHECK(Counted::live() == 0);
 }
+
+TEST_CASE("The copy of a chunk may cut off readers that it was to be given to") {
+    struct Chunk {
+        explicit Chunk(std::function<void()>& act) : on_copy(&act) {}
+        Chunk(const Chunk& other) : on_copy(other.on_copy), counted(other.counted) {
+            if (*on_copy) (*on_copy)();
+        }
+        std::function<void()>* on_copy;
+        Counted counted;
+    };
+    Counted::reset();
+    {
+        std::function<void()> on_copy;
+        const auto read = [](AsyncGenerator<Chunk> chunks) -> Task<int> {
+            int many = 0;
+            while (co_await chunks.next() != nullptr) ++many;
+            co_return many;
+        };
+        Node producer{"producer", [&]() -> AsyncGenerator<Chunk> {
+                          const Chunk chunk(on_copy);
+                          for (int i = 0; i < 5; ++i) co_yield chunk;
+                      }};
+        producer.collect(false).buffer(1);
+        Node slow{"slow", []() -> Task<> { co_await sleep_for(1s); }};
+        Node reader{"reader", read, "chunks"_a = producer};
+        std::vector<Node<int>> late;
+        for (int i = 0; i < 2; ++i) {
+            late.push_back(Node{"late", read, "chunks"_a = producer});
+            slow.connect(late.back());
+        }
+        std::size_t cut = 0;
+        on_copy = [&] {
+            if (cut < late.size()) producer.disconnect(late[cut++]);
+        };
+        TreeExecutor executor{producer, slow};
+        executor.on_error(ErrorPolicy::keep_going);
+        const RunReport report = try_all(executor);
+        CHECK(reader.output() == 5);
+        CHECK(report.failed().size() == 2);  // nothing gives them chunks any more
+    }
+    CHECK(Counted::live() == 0);
+}

@@ -1268,3 +1268,31 @@ TEST_CASE("A stopped or failed run puts back the wiring that it had changed") {
     loop.run(executor->run());
     CHECK(child.output() == 2);
 }
+
+TEST_CASE("stop() from another thread is heard before the next node, however many are ready") {
+    int ran = 0;
+    std::optional<TreeExecutor> executor;
+    Node first{"first", [] {}};
+    for (int i = 0; i < 100; ++i) {
+        first.connect(Node{"node " + std::to_string(i), [&] {
+                               if (++ran == 10) std::thread([&] { executor->stop(); }).join();
+                           }});
+    }
+    const bool streamed = GENERATE(false, true);
+    const int places = GENERATE(1, 1'000);
+    CAPTURE(streamed, places);
+    executor.emplace(TreeExecutor{first});
+    executor->max_concurrency(static_cast<std::size_t>(places));
+    EventLoop loop{virtual_time};
+    if (streamed) {
+        const auto read = [&]() -> Task<> {
+            auto events = executor->yielding();
+            while (co_await events.next() != nullptr) {
+            }
+        };
+        CHECK_THROWS_AS(loop.run(read()), RunError);
+    } else {
+        CHECK_FALSE(loop.run(executor->try_run()).ok());
+    }
+    CHECK(ran == 10);
+}

@@ -1492,3 +1492,127 @@ TEST_CASE("Parked chunks and nodes that wait for a slot are dropped with the str
     }
     CHECK(Counted::live() == 0);
 }
+
+TEST_CASE("A stream of a graph with a pipe, which nothing else holds, may be broken off anywhere") {
+    const auto make_stream = [] {
+        Node producer{"producer",
+                      [](int n) -> AsyncGenerator<int> {
+                          for (int i = 0; i < n; ++i) co_yield i;
+                      },
+                      "n"_a = 3};
+        const Node reader{"reader",
+                          [](AsyncGenerator<int> chunks) -> Task<> {
+                              while (co_await chunks.next() != nullptr) {
+                              }
+                          },
+                          "chunks"_a = producer};
+        return TreeExecutor{producer}.yielding();
+    };
+    for (int many = 0; many <= 7; ++many) {
+        CAPTURE(many);
+        const auto read = [&]() -> Task<> {
+            auto events = make_stream();
+            co_await read_exactly(events, many);
+        };
+        EventLoop loop{virtual_time};
+        loop.run(read());
+    }
+}
+
+TEST_CASE(
+    "A transform made in a run goes with the run that is dropped, and cuts an edge as it goes") {
+    std::function<void()> on_gone;
+    const auto list = [](const std::vector<int>& all) { return all.size(); };
+    Node first{"first", [] { return 1; }};
+    Node second{"second", [] {}};
+    const Node third{"third", [] {}};
+    const Node all{"all", list, "all"_args};
+    first.connect(second).connect(third);
+    first.connect(all, "all"_a);
+    first.on_after_run([&] {
+        first.connect(all, "all"_a = [held = make_farewell(on_gone)](int x) { return x + *held; });
+    });
+    const TreeExecutor executor{first};
+    const auto read = [&]() -> Task<> {
+        {
+            auto events = executor.yielding();
+            while (const Event* event = co_await events.next()) {
+                if (event->completed(first)) break;
+            }
+            co_await grafo::yield();
+            on_gone = [&] { second.disconnect(third); };
+        }
+        CHECK(on_gone == nullptr);
+        CHECK(second.children().empty());
+        co_await executor.run();
+    };
+    EventLoop loop{virtual_time};
+    loop.run(read());
+}
+
+TEST_CASE("What a transform made drops the run as its node ends: the node is cancelled") {
+    std::function<void()> on_gone;
+    std::optional<AsyncGenerator<Event>> events;
+    Node source{"source", [] { return 1; }};
+    Node child{"child", [](const std::shared_ptr<int>& x) { return std::to_string(*x); }, "x"_a};
+    source.connect(child, "x"_a = [&](int x) { return make_farewell(on_gone, x); });
+    const Node next{"next", [](const std::string&) {}, "text"_a = child};
+    const TreeExecutor executor{source};
+    const auto read = [&]() -> Task<> { co_await read_exactly(*events, all_events); };
+    const auto drop = [&]() -> Task<> {
+        events.emplace(executor.yielding());
+        on_gone = [&] { events.reset(); };
+        EventLoop::current().spawn(read());
+        co_await sleep_for(1s);
+        CHECK_FALSE(events.has_value());
+        CHECK(child.state() == NodeState::cancelled);
+        CHECK_THROWS_AS(child.output(), OutputUnavailableError);
+        CHECK(executor.report().completed() == std::vector<AnyNode>{source});
+    };
+    EventLoop loop{virtual_time};
+    loop.run(drop());
+}
+
+TEST_CASE("A copy of a chunk, collected or buffered, may drop the run that makes it") {
+    struct Chunk {
+        explicit Chunk(std::function<void()>& act) : on_copy(&act) {}
+        Chunk(const Chunk& other) : on_copy(other.on_copy) {
+            if (*on_copy) std::exchange(*on_copy, nullptr)();
+        }
+        std::function<void()>* on_copy;
+        Counted counted;
+    };
+    const bool buffered = GENERATE(false, true);
+    const bool piped = GENERATE(false, true);
+    CAPTURE(buffered, piped);
+    Counted::reset();
+    std::function<void()> on_copy;
+    std::optional<AsyncGenerator<Event>> events;
+    {
+        Node producer{"producer", [&]() -> AsyncGenerator<Chunk> {
+                          const Chunk chunk(on_copy);
+                          for (int i = 0; i < 3; ++i) co_yield chunk;
+                      }};
+        if (buffered) producer.collect(false).buffer(2);
+        const Node reader{"reader",
+                          [](AsyncGenerator<Chunk> chunks) -> Task<> {
+                              while (co_await chunks.next() != nullptr) {
+                              }
+                          },
+                          "chunks"_a};
+        if (piped) producer.connect(reader, "chunks"_a);
+        const TreeExecutor executor{producer};
+        const auto read = [&]() -> Task<> { co_await read_exactly(*events, all_events); };
+        const auto drop = [&]() -> Task<> {
+            events.emplace(executor.yielding());
+            on_copy = [&] { events.reset(); };
+            EventLoop::current().spawn(read());
+            co_await sleep_for(1s);
+            CHECK_FALSE(events.has_value());
+        };
+        EventLoop loop{virtual_time};
+        loop.run(drop());
+        CHECK(producer.state() == NodeState::cancelled);
+    }
+    CHECK(Counted::live() == 0);
+}

@@ -1324,3 +1324,90 @@ TEST_CASE("A former error goes when its node begins anew, and its destructor may
     CHECK(third.state() == NodeState::skipped);
     CHECK(loop.run(executor.run()).completed().size() == 3);
 }
+
+TEST_CASE("What a run's wiring has met is wired for that run, though it is no part of it") {
+    const Node<int> stranger{"stranger", [] { return 4; }};
+    {
+        Node source{"source", [] { return 1; }};
+        Node aside{"aside", [] { return 3; }};
+        source.connect(aside);
+        const Node body{"body", [&] {
+                            source.disconnect(aside);
+                            aside.connect(stranger);
+                        }};
+        source.connect(body);
+        run_it(TreeExecutor{body});
+        CHECK(aside.state() == NodeState::pending);
+        CHECK(aside.children().empty());
+        CHECK(aside.parents() == Nodes{source});
+    }
+    CHECK(stranger.parents().empty());
+    CHECK(run_it(TreeExecutor{stranger}).ok());
+}
+
+TEST_CASE("on_connect may wire the child that a running node is being connected to") {
+    Node<int> last{"last", [] { return 2; }};
+    {
+        Node middle{"middle", [] { return 1; }};
+        Node first{"first",
+                   [&](NodeContext& context) { Node<void>(context.node()).connect(middle); }};
+        first.on_connect([&] { middle.connect(last); });
+        run_it(TreeExecutor{first});
+        CHECK(last.state() == NodeState::completed);
+        CHECK(middle.children().empty());
+    }
+    CHECK(last.parents().empty());
+}
+
+TEST_CASE("A body that has dropped its run may connect new nodes: the edges go with that run") {
+    std::optional<AsyncGenerator<Event>> events;
+    std::optional<Node<int>> last;
+    {
+        Node first{"first", [&](NodeContext& context) -> Task<> {
+                       co_await grafo::yield();
+                       events.reset();
+                       Node middle{"middle", [] { return 1; }};
+                       last.emplace(Node{"last", [] { return 2; }});
+                       Node<void>(context.node()).connect(middle);
+                       middle.connect(*last);
+                       co_await grafo::yield();
+                   }};
+        const TreeExecutor executor{first};
+        const auto read = [&]() -> Task<> {
+            while (co_await events->next() != nullptr) {
+            }
+        };
+        const auto drop = [&]() -> Task<> {
+            events.emplace(executor.yielding());
+            EventLoop::current().spawn(read());
+            co_await sleep_for(1s);
+        };
+        EventLoop loop{virtual_time};
+        loop.run(drop());
+    }
+    REQUIRE(last.has_value());
+    CHECK(last->parents().empty());
+}
+
+TEST_CASE(
+    "A transform made in a run goes with the run's wiring, and may wire other nodes as it goes") {
+    std::function<void()> on_gone;
+    std::vector<AnyNode> others;
+    for (int i = 0; i < 20; ++i) others.push_back(Node{"other " + std::to_string(i), [] {}});
+    Node first{"first", [] { return 1; }};
+    const Node all{"all", [](const std::vector<int>& x) { return x.size(); }, "all"_args};
+    for (const AnyNode& other : others) first.connect(other);
+    first.connect(all, "all"_a);
+    bool once = true;
+    first.on_after_run([&] {
+        if (!std::exchange(once, false)) return;
+        on_gone = [&] {
+            for (std::size_t i = 0; i + 1 < others.size(); ++i) others[i].connect(others[i + 1]);
+        };
+        first.connect(all, "all"_a = [held = make_farewell(on_gone)](int x) { return x + *held; });
+    });
+    run_it(TreeExecutor{first});
+    CHECK(on_gone == nullptr);
+    CHECK(others[0].children() == Nodes{others[1]});
+    CHECK(run_it(TreeExecutor{first}).ok());
+}

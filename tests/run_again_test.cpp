@@ -16,6 +16,7 @@
 
 #include "catch.hpp"
 #include "counted.hpp"
+#include "farewell.hpp"
 
 // Loops: a running node connects to one that has settled, which then runs once more.
 
@@ -1608,4 +1609,73 @@ TEST_CASE("A reader that drops the run goes on reading a node that was to run ag
     EventLoop loop{virtual_time};
     loop.run(consume());
     CHECK(read == std::string(60, 'a'));
+}
+
+TEST_CASE("The error of a lap before, in a run that was dropped, is gone by the next run") {
+    std::function<void()> on_gone;
+    std::weak_ptr<int> error;
+    std::optional<AsyncGenerator<Event>> events;
+    bool first_lap = true;
+    Node first{"first", [] {}};
+    const Node failing{"failing", [&] {
+                           if (!std::exchange(first_lap, false)) return;
+                           auto held = grafo_test::make_farewell(on_gone);
+                           error = held;
+                           throw grafo_test::FarewellError(std::move(held));
+                       }};
+    Node asking{"asking", [&](NodeContext& context) -> Task<> {
+                    co_await sleep_for(1ms);
+                    if (!events.has_value()) co_return;
+                    Node<void>(context.node()).connect(failing);
+                    events.reset();
+                    co_await sleep_for(1ms);
+                }};
+    first.connect(failing);
+    first.connect(asking);
+    TreeExecutor executor{first};
+    executor.on_error(ErrorPolicy::keep_going);
+    const auto read = [&]() -> Task<> {
+        while (co_await events->next() != nullptr) {
+        }
+    };
+    const auto drop = [&]() -> Task<> {
+        events.emplace(executor.yielding());
+        EventLoop::current().spawn(read());
+        co_await sleep_for(1s);
+        CHECK(failing.state() == NodeState::cancelled);
+        CHECK(error.expired());
+        CHECK((co_await executor.try_run()).ok());
+    };
+    EventLoop loop{virtual_time};
+    loop.run(drop());
+}
+
+TEST_CASE("In a later lap a transform may cut an edge of its child that has not been asked yet") {
+    Node first{"first", [] { return 1; }};
+    Node second{"second", [] { return 2; }};
+    const Node third{"third", [] { return 3; }};
+    Node child{"child", [](const std::vector<int>& x) { return x.size(); }, "x"_args};
+    int asked = 0;
+    first.connect(
+        child, "x"_a = [&](int x) {
+            if (++asked == 2) second.disconnect(child);
+            return x;
+        });
+    second.connect(child, "x"_a);
+    third.connect(child, "x"_a);
+    bool once = true;
+    Node asking{"asking", [&](NodeContext& context) {
+                    if (std::exchange(once, false)) Node<void>(context.node()).connect(child);
+                }};
+    child.connect(asking);
+    TreeExecutor executor{first, second, third};
+    executor.on_error(ErrorPolicy::keep_going);
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(executor.try_run());
+    CHECK(asked == 2);
+    CHECK(report.failed().empty());
+    CHECK(child.state() == NodeState::completed);
+    CHECK(child.output() == 2);
+    CHECK(loop.run(executor.try_run()).ok());
+    CHECK(child.output() == 3);
 }

@@ -9,6 +9,7 @@
 #include <grafo/grafo.hpp>
 
 #include "catch.hpp"
+#include "farewell.hpp"
 
 using namespace grafo;
 using namespace grafo::literals;
@@ -734,4 +735,44 @@ TEST_CASE("Nodes of two runs that have not ended cannot be connected") {
     loop.run(second.run());
     CHECK_THAT(what, Equals("nodes 'b' and 'made' are in two runs that have not ended: they cannot "
                             "be connected yet"));
+}
+
+TEST_CASE("A condition that goes with its edge may connect that pair anew, and cut others") {
+    std::function<void()> on_gone;
+    Node first{"first", [] { return 1; }};
+    Node other{"other", [] {}};
+    const Node child{"child", [] {}};
+    const bool conditional = GENERATE(false, true);
+    CAPTURE(conditional);
+    other.connect(child);
+    first.connect(child);
+    first.connect(child, when([held = grafo_test::make_farewell(on_gone)](int) { return true; }));
+    on_gone = [&] {
+        other.disconnect(child);
+        if (conditional) {
+            first.connect(child, when([](int) { return true; }));
+        } else {
+            first.connect(child);
+        }
+    };
+    first.disconnect(child);
+    CHECK(on_gone == nullptr);
+    CHECK(first.children() == std::vector<AnyNode>{child});
+    CHECK(child.parents() == std::vector<AnyNode>{first});
+    CHECK(grafo::run(TreeExecutor{first}.run()).completed().size() == 2);
+}
+
+TEST_CASE("If on_disconnect throws, the edge is gone, and so is what only that held") {
+    std::weak_ptr<int> held;
+    Node parent{"parent", [] {}};
+    parent.on_disconnect([] { throw std::runtime_error("as the test wants it"); });
+    {
+        auto value = std::make_shared<int>(1);
+        held = value;
+        const Node child{"child", [value = std::move(value)] { return *value; }};
+        parent.connect(child);
+        CHECK_THROWS_WITH(parent.disconnect(child), ContainsSubstring("as the test wants it"));
+        CHECK(parent.children().empty());
+    }
+    CHECK(held.expired());
 }

@@ -41,7 +41,7 @@ private:
     Mutex mutex_;
     bool stop_requested_ = false;
     Shared<Mailbox> mailbox_;
-    RunHooks* run_ = nullptr;  // the loop's thread only
+    RunHooks* run_ = nullptr;  // other threads may but interrupt it
     std::atomic<bool> posted_{false};
     Shared<RunControl> keep_;
 };

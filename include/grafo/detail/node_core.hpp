@@ -213,6 +213,8 @@ public:
     virtual bool yielded(NodeCore& node, void* item) = 0;
     // What stop() of its executor asks for.
     virtual void stop() = 0;
+    // Any thread: stop() will be called by the loop's mail, before another node starts.
+    virtual void interrupt() noexcept = 0;
 
     // A dropped node may not be busy any more.
     virtual void reap(NodeCore& node) noexcept = 0;

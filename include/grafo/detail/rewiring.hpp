@@ -58,33 +58,43 @@ public:
         }
     }
 
+    // Without the user's code: destructors wait for let_go().
     void restore() noexcept {
-        for (Forward** list : {&gone_, &gone_pipes_}) {
-            while (*list != nullptr) delete std::exchange(*list, (*list)->next_gone);
-        }
         for (Kept& kept : kept_) {
             NodeCore& node = *kept.node;
             const std::uint32_t mark = Graph::next_mark();
             for (const InEdge& edge : kept.in) edge.parent->mark = mark;
             for (const InEdge& edge : node.in) {
                 Forward* forward = edge.forward;
-                if (forward != nullptr && forward->owned() && !forward->saved) delete forward;
+                if (forward != nullptr && forward->owned() && !forward->saved) keep_gone(*forward);
                 if (edge.parent->mark != mark) edge_gone(*edge.parent, node);
             }
             node.in.swap(kept.in);
             node.out.swap(kept.out);
             if (node.extras != nullptr) Connecting::cut_all(node.extras->connecting);
             for (const InEdge& edge : node.in) {
-                if (edge.forward == nullptr || !edge.forward->owned()) continue;
-                edge.forward->saved = false;
-                // It may have been cut when it had something for the node.
-                if (edge.forward->pipe() == nullptr) edge.forward->reset();
+                if (edge.forward != nullptr && edge.forward->owned()) edge.forward->saved = false;
             }
             node.rewired = false;
         }
         for (NodeCore* node : joined_) node->plan = 0;
-        kept_.clear();
         joined_.clear();
+    }
+    // Of what was restored, and of what came instead. The nodes must be there still.
+    void let_go() noexcept {
+        const FlatList<Kept> restored = std::move(kept_);
+        for (const Kept& kept : restored) {
+            const SmallVector<InEdge>& in = kept.node->in;
+            for (std::uint32_t i = 0; i < in.size(); ++i) {  // destructors may change the edges
+                Forward* const forward = in[i].forward;
+                if (forward == nullptr || !forward->owned()) continue;
+                // It may have been cut when it had something for the node.
+                if (forward->pipe() == nullptr) forward->reset();
+            }
+        }
+        for (Forward** list : {&gone_, &gone_pipes_}) {
+            while (*list != nullptr) delete std::exchange(*list, (*list)->next_gone);
+        }
     }
 
 private:

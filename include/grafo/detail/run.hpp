@@ -102,12 +102,14 @@ public:
     // Nothing more starts, but what runs whatever happens; what runs is cancelled, again on each
     // call, those from the second on.
     void stop() override {
+        interrupted_.store(false, std::memory_order_relaxed);
         if (ended_ || dropped_) return;
         report_->stopped = true;
         stopping_ = true;
         ++stops_;
         cancel_active();
     }
+    void interrupt() noexcept override { interrupted_.store(true, std::memory_order_relaxed); }
     // The coroutine that awaits the run was cancelled: its events have no reader any more.
     void cancel_from_outside() {
         cancelled_ = true;
@@ -266,7 +268,9 @@ private:
 
     // Readers that will not start hold no chunk.
     void leave_unstarted() noexcept;
-    // After the run's own trouble only what waits is ended. True if there is more to do.
+    // The run's own trouble: nothing more starts, and what runs is cancelled.
+    void give_up(std::exception_ptr error) noexcept;
+    // After that only what waits is ended. True if there is more to do.
     bool end_fatally();
 
     [[nodiscard]] bool reader_waits() const noexcept {
@@ -284,6 +288,9 @@ private:
     static void reset_specials(NodeCore& node) noexcept;
     [[nodiscard]] static bool has_former(const NodeCore& node) noexcept;
     static void drop_former(NodeCore& node) noexcept;
+    // The same of a node that never began: in a loop its former output may be read still.
+    static void drop_unread_former(NodeCore& node) noexcept;
+    static void drop_former_error(NodeCore& node) noexcept;
 
     [[nodiscard]] bool is_settled(const NodeCore& node) const noexcept;
 
@@ -315,6 +322,9 @@ private:
     void leave_stretch(NodeCore& node, NodeCore::Stretch stretch);
     [[nodiscard]] bool is_special() const noexcept {
         return bits_of<std::uint64_t>(static_cast<const RunSpecials&>(*this)) != 0;
+    }
+    [[nodiscard, gnu::always_inline]] bool interrupted() const noexcept {
+        return interrupted_.load(std::memory_order_relaxed);
     }
     void look_ahead(const NodeCore& node) const noexcept;
     void book_start(NodeCore& node);
@@ -403,6 +413,8 @@ private:
 
     // ---- streams ------------------------------------------------------------------------------
 
+    // Its co_yield is the last thing that the producer does.
+    bool ends_here(NodeCore& node) noexcept;
     // The chunk goes to all of its readers. True: the producer stays suspended at it.
     bool give(NodeCore& node, Stream& stream, void* item);
     // Lets the loop turn now and then, so that a stop or a timer can reach an endless generator.
@@ -508,6 +520,7 @@ private:
 
     // ---- nodes made while the run is on -------------------------------------------------------
 
+    void meet_edge(NodeCore& parent, const OutEdge& edge);
     // Makes the node, what it leads to and what that needs, part of the run.
     void join(NodeCore& first);
     [[nodiscard]] bool is_late_pipe(const InEdge& edge) const noexcept;
@@ -539,14 +552,18 @@ private:
     void let_finished_go() noexcept;
     void mark_unsettled() noexcept;
     void free_graph_early() noexcept;
+    void destroy_producers() noexcept;
     void unref() noexcept;
 
     EventLoop& loop_;
     LoopCore& core_;
     RunOptions options_;
+    static constexpr std::uint32_t no_plan = 0xffffffff;
     std::uint32_t plan_id_;
     std::uint32_t stamp_;
     std::uint32_t references_ = 1;
+    // By another thread, whose stop() lies in the loop's mailbox.
+    std::atomic<bool> interrupted_{false};
     bool pumping_ = false;
     bool observed_ = false;
     bool keeps_book_ = false;   // of times, or of events

@@ -51,6 +51,7 @@ inline void Run::run_again(NodeCore& node, std::uint32_t wave) {
     node.blocked = false;
     node.runs_again = true;
     node.flags = 0;
+    const std::exception_ptr gone = std::exchange(extras.former_error, nullptr);
     extras.former_error = std::exchange(extras.error, nullptr);
     node.pending = node.in.size();
     if (observed_) observe(node, before, nullptr);
@@ -167,11 +168,12 @@ inline bool Run::leads_to(NodeCore& from, const NodeCore& to) const {
 
 inline FlatList<NodeCore*> Run::settled_children(const NodeCore& node) const {
     FlatList<NodeCore*> children;
+    const std::uint32_t mark = Graph::next_mark();
     for (const OutEdge& edge : node.out) {
         // An edge that closed a loop did so for that lap: the next one is for the node to ask for.
         NodeCore& child = edge.child();
         if (!is_settled(child) || is_loop(node, child)) continue;
-        if (!children.contains(&child)) children.push_back(&child);
+        if (std::exchange(child.mark, mark) != mark) children.push_back(&child);
     }
     return children;
 }

@@ -22,6 +22,7 @@ inline void Run::drop() noexcept {
 // the graph then.
 [[gnu::always_inline]] inline void Run::free_graph_early() noexcept {
     if (!dropped_ || !telling_ || references_ != 2 || left_) return;
+    destroy_producers();
     leave();
     report_ = nullptr;
 }
@@ -162,12 +163,14 @@ inline void Run::leave() noexcept {
     Job::unlink();
     WaitList::unlink();
     rewiring_.restore();
+    left_ = true;
+    plan_id_ = no_plan;  // what is wired from here on stays
+    rewiring_.let_go();
     for (const GraphPin& pin : report_->pins) pin.graph().runs.erase(this);
     for (std::size_t i = 0; i < report_->pins.size(); ++i) {  // settling may clear the pins
         Graph& graph = report_->pins[i].graph();
         if (!graph.cuts.empty() || graph.unsure) settle_graph(graph);
     }
-    left_ = true;
 }
 
 inline void Run::abandon_all() noexcept {
@@ -282,17 +285,27 @@ inline void Run::mark_unsettled() noexcept {
             node.state = NodeState::cancelled;
             if (node.phase != Phase::idle) continue;
             if (node.owns_forwards) release_forwards(node);
-            if (!node.runs_again) drop_former(node);  // else it may be read still
+            drop_unread_former(node);
         }
+    }
+}
+
+// Those that were abandoned until the last of their readers was gone.
+inline void Run::destroy_producers() noexcept {
+    const FlatList<NodeCore*> producers = std::move(streaming_);
+    for (std::size_t i = producers.size(); i-- > 0;) {
+        if (producers[i]->abandoned) destroy(*producers[i]);
     }
 }
 
 // In line, g++ 12 takes any reference for the last one, and warns of a use after it.
 [[gnu::noinline]] inline void Run::unref() noexcept {
-    if (--references_ > 0) return;
-    for (std::size_t i = streaming_.size(); i-- > 0;) {
-        if (streaming_[i]->abandoned) destroy(*streaming_[i]);
+    if (references_ > 1) {
+        --references_;
+        return;
     }
+    // The last one stays to the end: destructors wire, and then the run is held again.
+    destroy_producers();
     if (!left_) leave();
     delete this;
 }

@@ -24,18 +24,23 @@ inline bool Run::work() noexcept {
     try {
         return work_on();
     } catch (...) {
-        if (fatal_ == nullptr) fatal_ = std::current_exception();
         executing_ = nullptr;
         settling_ = nullptr;
-        stopping_ = true;
-        cancel_active();
-        leave_unstarted();
+        give_up(std::current_exception());
         return true;
     }
 }
 
+inline void Run::give_up(std::exception_ptr error) noexcept {
+    if (fatal_ == nullptr) fatal_ = std::move(error);
+    stopping_ = true;
+    cancel_active();
+    leave_unstarted();
+}
+
 inline bool Run::work_on() {
     for (int budget = 128; budget > 0;) {
+        if (interrupted()) return true;
         // Before the user's code goes on, the reader sees what has happened, if it waits.
         if (reader_waits() && comes_to_code() && !tell_reader()) return true;
         if (run_plain_ones(budget)) continue;

@@ -80,8 +80,15 @@ inline bool Run::has_former(const NodeCore& node) noexcept {
 }
 inline void Run::drop_former(NodeCore& node) noexcept {
     node.clear_output();
+    drop_former_error(node);
+}
+inline void Run::drop_former_error(NodeCore& node) noexcept {
     if (!node.has_extras) return;
     const std::exception_ptr gone = std::exchange(node.extras->former_error, nullptr);
+}
+inline void Run::drop_unread_former(NodeCore& node) noexcept {
+    if (!node.runs_again) node.clear_output();
+    drop_former_error(node);
 }
 
 inline bool Run::is_settled(const NodeCore& node) const noexcept {
@@ -238,7 +245,7 @@ inline void Run::finish(NodeCore& node) {
     if (!node.running) {  // a transform of one of its edges threw: it never started
         node.phase = Phase::idle;
         fail(node);
-        if (!node.runs_again) drop_former(node);  // else it may be read still
+        drop_unread_former(node);
         return;
     }
     boundary_known_ = false;
@@ -270,9 +277,10 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
     if (node.timed) node.runtime = boundary().time_since_epoch() - node.runtime;
     if (node.state == NodeState::completed) node.state = NodeState::running;  // for on_after_run
     if (node.keeps_arguments) node.release_arguments();
-    if (fatal_ != nullptr) {
+    if (error != nullptr || (node.flags & Context::cancelled) != 0) node.clear_output();
+    if (dropped_ || fatal_ != nullptr) {  // dropped by a destructor of one of those
         if (node.owns_forwards) release_forwards(node);
-        node.clear_output();
+        drop_former(node);
         node.state = NodeState::cancelled;
         return;
     }
@@ -280,7 +288,6 @@ inline void Run::end_body(NodeCore& node, std::exception_ptr error) {
         settle(node, NodeState::completed);
         return;
     }
-    node.clear_output();
     NodeState state = NodeState::cancelled;
     if (error != nullptr) {
         try {
@@ -377,7 +384,10 @@ inline void Run::skip_blocked(NodeCore& node) {
 }
 
 inline void Run::settle(NodeCore& node, NodeState state) {
-    if (node.owns_forwards) release_forwards(node);
+    if (node.owns_forwards) {
+        release_forwards(node);
+        if (dropped_) return;  // by a destructor
+    }
     node.ended = state;
     set_state(node, state);
     node.pending = ++settled_;

@@ -135,9 +135,9 @@ inline void Run::deliver_all(NodeCore& node) {
         leave_stretch(node, stretch);  // what this throws is the run's own trouble
         return false;
     }
-    // The body may have stopped, dropped or rewired the run; what else is special comes from
-    // outside.
-    if (is_special()) [[unlikely]] {
+    // The body may have stopped, dropped or rewired the run, or another thread interrupted it; what
+    // else is special comes from outside.
+    if (is_special() || interrupted()) [[unlikely]] {
         leave_plain(node, nullptr);
         return false;
     }

@@ -25,13 +25,17 @@ namespace grafo::detail {
     return event;
 }
 
+inline bool Run::ends_here(NodeCore& node) noexcept {
+    if (!dropped_ && !frozen_) return false;
+    push_finished(node);
+    schedule();
+    return true;
+}
+
 inline bool Run::yielded(NodeCore& node, void* item) {
-    if (dropped_ || frozen_) {
-        push_finished(node);
-        schedule();
-        return true;
-    }
+    if (ends_here(node)) return true;
     node.collect_chunk(item);
+    if (ends_here(node)) return true;  // the copy's constructor is the user's code
     if (Stream* stream = node.stream(); stream != nullptr) return give(node, *stream, item);
     if (options_.streaming) {
         EventRecord record(EventKind::chunk, node);
@@ -74,15 +78,19 @@ inline void Run::open_stream(NodeCore& node) {
 }
 
 [[gnu::noinline]] inline bool Run::give(NodeCore& node, Stream& stream, void* item) {
-    std::uint32_t readers = options_.streaming ? 1 : 0;
+    bool read = options_.streaming;
+    for (PipeEnd* end : stream.ends) read = read || end->reads();
+    if (!read) return let_turn(node);
+    Owned<ChunkCopy> copy;
+    if (stream.buffer > 0) copy.reset(node.copy_chunk(item));
+    if (ends_here(node)) return true;
+    std::uint32_t readers = options_.streaming ? 1 : 0;  // the copy's constructor may cut some off
     for (PipeEnd* end : stream.ends) {
         if (!end->reads()) continue;
         ++readers;
         end->reserve_one();
     }
     if (readers == 0) return let_turn(node);
-    Owned<ChunkCopy> copy;
-    if (stream.buffer > 0) copy.reset(node.copy_chunk(item));
     const HeldChunk chunk{copy != nullptr ? copy->item() : item, copy.get()};
     if (options_.streaming) {
         EventRecord record(EventKind::chunk, node);

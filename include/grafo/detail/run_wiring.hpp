@@ -28,25 +28,35 @@ inline bool Run::replaces(const NodeCore& parent, const NodeCore& child,
 
 inline void Run::edge_added(NodeCore& parent, const OutEdge& edge) {
     if (dropped_ || frozen_) return;  // nothing starts any more: the edge goes with the run
-    boundary_known_ = false;          // it may be called at any time
-    const CurrentLoop<> current(LoopAccess::core(loop_), LoopAccess::mailbox(loop_));
     NodeCore& child = edge.child();
+    if (!has(child) && !has(parent)) return;  // so does that of two which only its wiring has met
+    boundary_known_ = false;                  // it may be called at any time
+    const CurrentLoop<> current(LoopAccess::core(loop_), LoopAccess::mailbox(loop_));
     if (!has(child)) {
         join(child);
         return;
     }
     if (!has(parent)) join(parent);
     if (!touch_without_last(child)) return;
+    try {
+        meet_edge(parent, edge);
+    } catch (...) {
+        give_up(std::current_exception());  // without memory, half of it is done
+    }
+    schedule();
+}
+
+// Both of its ends are in the run.
+inline void Run::meet_edge(NodeCore& parent, const OutEdge& edge) {
+    NodeCore& child = edge.child();
     if (is_settled(child)) {
         if (parent.running) close_loop(parent, child);
-        schedule();
         return;
     }
     ++child.pending;
     if (replaces(parent, child, nullptr)) close_loop(parent, child);
     if (child.state == NodeState::ready) set_state(child, NodeState::pending);
     if (is_settled(parent) || reads_former(child, parent)) deliver(parent, edge);
-    schedule();
 }
 
 inline void Run::edge_removed(NodeCore& parent, NodeCore& child, std::uint32_t position) {
@@ -120,24 +130,32 @@ inline void Run::join(NodeCore& first) {
         throw;
     }
     for (NodeCore* node : joined) reset(*node);
-    for (NodeCore* node : joined) {
-        if (node->in.empty()) make_ready(*node);
-        deliver_settled(*node);
+    try {
+        for (NodeCore* node : joined) {
+            if (node->in.empty()) make_ready(*node);
+            deliver_settled(*node);
+        }
+    } catch (...) {
+        give_up(std::current_exception());
     }
     schedule();
 }
 
 inline void Run::deliver_settled(NodeCore& child) {
-    FlatList<NodeCore*> parents;  // a transform may change the edges
-    for (const InEdge& edge : child.in) {
+    const SmallVector<InEdge> edges = child.in;  // a transform may change them
+    for (std::uint32_t i = 0; i < edges.size(); ++i) {
+        const InEdge& edge = edges[i];
         if (!is_settled(*edge.parent)) continue;
-        if (!parents.contains(edge.parent)) parents.push_back(edge.parent);
-    }
-    for (NodeCore* parent : parents) {
-        for (std::uint32_t k = 0; k < parent->out.size(); ++k) {
-            if (dropped_ || frozen_) return;
-            const OutEdge edge = parent->out[k];
-            if (&edge.child() == &child) deliver(*parent, edge);
+        if (dropped_ || frozen_) return;
+        const auto is_it = [&](const InEdge& other) {
+            return other.parent == edge.parent && other.forward == edge.forward;
+        };
+        bool there = i < child.in.size() && is_it(child.in[i]);
+        for (std::uint32_t k = 0; k < child.in.size() && !there; ++k) there = is_it(child.in[k]);
+        if (there) {
+            deliver(*edge.parent, OutEdge(child, seen_by_parent(edge.forward)));
+        } else if (!is_settled(child)) {
+            count_down(child);  // whoever cut it took it for delivered
         }
     }
 }

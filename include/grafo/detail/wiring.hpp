@@ -60,6 +60,8 @@ void check_pipe(const NodeCore& parent, const NodeCore& child);
 
 void require_one_run(const NodeCore& parent, const NodeCore& child);
 
+// The run that puts the node's edges back at its end: it is part of that, or that has changed them.
+[[nodiscard]] RunHooks* run_that_restores(const NodeCore& node) noexcept;
 RunHooks* before_change(NodeCore& parent, NodeCore& child);
 
 // While a run is told of a change: conditions, transforms and destructors may let go of it.

@@ -24,7 +24,11 @@ GRAFO_INLINE void RunControl::stop() {
         if (run_ != nullptr) run_->stop();
         return;
     }
-    if (posted_.exchange(true)) return;
+    {
+        const LockGuard lock(mutex_);  // the run may end any moment
+        if (run_ != nullptr) run_->interrupt();
+    }
+    if (posted_.exchange(true)) return;  // what was posted has not been delivered yet
     keep_ = Shared<RunControl>(this);
     mailbox->post(*this);
 }

@@ -111,12 +111,18 @@ GRAFO_INLINE void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) 
         if (&parent.out[i].child() != &child) continue;
         erase_out_edge(parent, i, run);
     }
+    Forward* gone = nullptr;
     for (std::uint32_t i = child.in.size(); i-- > 0;) {
         if (child.in[i].parent != &parent) continue;
-        Forward* forward = child.in[i].forward;
+        Forward* const forward = child.in[i].forward;
         child.in.erase(i);
+        if (forward != nullptr && forward->owned()) {
+            forward->next_gone = std::exchange(gone, forward);
+        }
+    }
+    while (gone != nullptr) {  // after all are erased, for it may connect the two anew
+        Forward* const forward = std::exchange(gone, gone->next_gone);
         let_go_of(forward, run);
-        if (i > child.in.size()) i = child.in.size();
     }
 }
 
@@ -143,9 +149,17 @@ GRAFO_INLINE void require_one_run(const NodeCore& parent, const NodeCore& child)
                              " are in two runs that have not ended: they cannot be connected yet");
 }
 
+GRAFO_INLINE RunHooks* run_that_restores(const NodeCore& node) noexcept {
+    if (RunHooks* run = run_of(node); run != nullptr || !node.rewired) return run;
+    for (RunHooks* run : node.graph->runs) {
+        if (run->original_edges(node) != nullptr) return run;
+    }
+    return nullptr;
+}
+
 GRAFO_INLINE RunHooks* before_change(NodeCore& parent, NodeCore& child) {
-    RunHooks* run = run_of(parent);
-    if (run == nullptr) run = run_of(child);
+    RunHooks* run = run_that_restores(parent);
+    if (run == nullptr) run = run_that_restores(child);
     if (run != nullptr) {
         run->before_change(parent);
         run->before_change(child);
@@ -251,10 +265,15 @@ void disconnect_nodes(NodeCore& parent, NodeCore& child) {
         const HeldRun held(run);
         erase_edges(parent, child, run);
     }
-    if (parent.extras != nullptr) {
-        for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
-            static_cast<void>(parent.extras->on_disconnect[i]->call(parent));
+    try {
+        if (parent.extras != nullptr) {
+            for (std::size_t i = 0; i < parent.extras->on_disconnect.size(); ++i) {
+                static_cast<void>(parent.extras->on_disconnect[i]->call(parent));
+            }
         }
+    } catch (...) {
+        edge_gone(parent, child);
+        throw;
     }
     edge_gone(parent, child);
 }
