@@ -1411,3 +1411,28 @@ TEST_CASE(
     CHECK(others[0].children() == Nodes{others[1]});
     CHECK(run_it(TreeExecutor{first}).ok());
 }
+
+TEST_CASE("A condition that throws for a node which is ready already fails that node alone") {
+    const std::size_t places = GENERATE(std::size_t{1}, std::size_t{10});
+    CAPTURE(places);
+    Node source{"source", [] { return 1; }};
+    Log begun;
+    const Node maker{"maker", [&] {
+                         for (const char* const id : {"a", "b", "c"}) {
+                             const Node child{id, [&begun, id] { begun.emplace_back(id); }};
+                             source.connect(child);
+                             if (child.id() != "b") continue;
+                             source.connect(child, when([](int) -> bool {
+                                                throw std::runtime_error("as the test wants it");
+                                            }));
+                         }
+                     }};
+    source.connect(maker);
+    TreeExecutor executor{source};
+    executor.max_concurrency(places).on_error(ErrorPolicy::keep_going);
+    EventLoop loop{virtual_time};
+    const RunReport report = loop.run(executor.try_run());
+    CHECK(begun == Log{"a", "c"});
+    CHECK(ids(report.failed()) == Log{"b"});
+    CHECK(ids(report.completed()) == Log{"source", "maker", "a", "c"});
+}

@@ -137,6 +137,12 @@ inline void Run::begin(NodeCore& node) {
         resume_parked(node);
         return;
     }
+    if (node.phase == Phase::idle &&
+        node.error() != nullptr) {  // of an edge, made when it was ready
+        node.queued = false;
+        end_unstarted(node);
+        return;
+    }
     const auto rests = [&] { return node.state == NodeState::ready && node.phase == Phase::idle; };
     if (has_former(node) && rests()) drop_former(node);
     node.queued = false;
@@ -525,9 +531,9 @@ inline void Run::edge_threw(const NodeCore& parent, NodeCore& child, Forward& fo
     end_unstarted(child);
 }
 
-// It has an error, and ends once nobody reads its former output any more.
+// It has an error, and ends once nobody reads its former output any more, and it is in no list.
 inline void Run::end_unstarted(NodeCore& node) noexcept {
-    if (node.held_back || node.phase != Phase::idle || is_settled(node)) return;
+    if (node.held_back || node.phase != Phase::idle || is_settled(node) || node.queued) return;
     node.phase = Phase::finished;
     push_finished(node);
 }
