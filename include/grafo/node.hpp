@@ -443,8 +443,5 @@ struct std::hash<grafo::AnyNode> {
 // Defines what tells of a missing output.
 #ifndef GRAFO_SEPARATE_COMPILATION
 #include <grafo/detail/node_failure.hpp>
-#endif
-
-#ifndef GRAFO_SEPARATE_COMPILATION
 #include <grafo/impl/node.hpp>
 #endif

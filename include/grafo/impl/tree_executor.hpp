@@ -18,15 +18,12 @@ GRAFO_INLINE void RunControl::stop() {
         const LockGuard lock(mutex_);
         stop_requested_ = true;
         mailbox = mailbox_;
+        if (run_ != nullptr) run_->interrupt();
     }
     if (mailbox == nullptr) return;  // not begun: it will start nothing
     if (LoopCore::current != nullptr && Mailbox::current() == mailbox) {
         if (run_ != nullptr) run_->stop();
         return;
-    }
-    {
-        const LockGuard lock(mutex_);  // the run may end any moment
-        if (run_ != nullptr) run_->interrupt();
     }
     if (posted_.exchange(true)) return;  // what was posted has not been delivered yet
     keep_ = Shared<RunControl>(this);
