@@ -1573,10 +1573,10 @@ TEST_CASE("What a transform made drops the run as its node ends: the node is can
     loop.run(drop());
 }
 
-TEST_CASE("A copy of a chunk, collected or buffered, may drop the run that makes it") {
+TEST_CASE("Where the copy of a chunk drops the run, its producer ends") {
     struct Chunk {
         explicit Chunk(std::function<void()>& act) : on_copy(&act) {}
-        Chunk(const Chunk& other) : on_copy(other.on_copy) {
+        Chunk(const Chunk& other) : on_copy(other.on_copy), counted(other.counted) {
             if (*on_copy) std::exchange(*on_copy, nullptr)();
         }
         std::function<void()>* on_copy;
@@ -1584,14 +1584,23 @@ TEST_CASE("A copy of a chunk, collected or buffered, may drop the run that makes
     };
     const bool buffered = GENERATE(false, true);
     const bool piped = GENERATE(false, true);
-    CAPTURE(buffered, piped);
+    const bool by_co_yield = GENERATE(false, true);  // which copies what it must not change
+    CAPTURE(buffered, piped, by_co_yield);
     Counted::reset();
     std::function<void()> on_copy;
+    int gone_on = 0;
     std::optional<AsyncGenerator<Event>> events;
     {
         Node producer{"producer", [&]() -> AsyncGenerator<Chunk> {
-                          const Chunk chunk(on_copy);
-                          for (int i = 0; i < 3; ++i) co_yield chunk;
+                          Chunk chunk(on_copy);
+                          for (int i = 0; i < 3; ++i) {
+                              if (by_co_yield) {
+                                  co_yield std::as_const(chunk);
+                              } else {
+                                  co_yield chunk;
+                              }
+                              ++gone_on;
+                          }
                       }};
         if (buffered) producer.collect(false).buffer(2);
         const Node reader{"reader",
@@ -1609,6 +1618,9 @@ TEST_CASE("A copy of a chunk, collected or buffered, may drop the run that makes
             EventLoop::current().spawn(read());
             co_await sleep_for(1s);
             CHECK_FALSE(events.has_value());
+            CHECK(gone_on == 0);
+            CHECK(Counted::copies() == 1);
+            CHECK(Counted::live() == 0);  // with the run, and not with the node, its frame is gone
         };
         EventLoop loop{virtual_time};
         loop.run(drop());

@@ -648,6 +648,24 @@ TEST_CASE("Wiring made in a run is gone after it: all edges, forwards and their 
     check_as_before();
 }
 
+TEST_CASE(
+    "An edge that a run has cut is there again, and what it holds goes when it is cut for good") {
+    auto held = std::make_shared<int>(1);
+    const Node source{"source", [] { return 1; }};
+    const Node child{"child", [](int x) { return x; }, "x"_a = 7};
+    source.connect(child, when([held](int) { return true; }));
+    const Node body{"body", [&] { source.disconnect(child); }};
+    body.connect(child);
+    const TreeExecutor executor{source, body};
+    for (int i = 0; i < 2; ++i) {
+        CHECK(run_it(executor).completed().size() == 3);
+        CHECK(child.parents() == Nodes{source, body});
+        CHECK(held.use_count() == 2);
+    }
+    source.disconnect(child);
+    CHECK(held.use_count() == 1);
+}
+
 TEST_CASE("A stream that is dropped puts the wiring back as well") {
     Log log;
     const Node<int> parent = logging(log, "parent");
@@ -1323,6 +1341,32 @@ TEST_CASE("A former error goes when its node begins anew, and its destructor may
     CHECK(second.state() == NodeState::skipped);
     CHECK(third.state() == NodeState::skipped);
     CHECK(loop.run(executor.run()).completed().size() == 3);
+}
+
+TEST_CASE("A node that an edge fails keeps neither output nor error of the run before") {
+    const bool fails = GENERATE(false, true);
+    CAPTURE(fails);
+    std::weak_ptr<int> former;
+    bool edge_throws = false;
+    Node source{"source", [] { return 1; }};
+    const Node child{"child",
+                     [&](int x) {
+                         auto made = std::make_shared<int>(x);
+                         former = made;
+                         if (fails) throw FarewellError(std::move(made));
+                         return made;
+                     },
+                     "x"_a};
+    source.connect(
+        child, "x"_a = [&](int x) {
+            if (edge_throws) throw std::runtime_error("as the test wants it");
+            return x;
+        });
+    CHECK(try_it(TreeExecutor{source}).failed().size() == (fails ? 1 : 0));
+    CHECK_FALSE(former.expired());
+    edge_throws = true;
+    CHECK(ids(try_it(TreeExecutor{source}).failed()) == Log{"child"});
+    CHECK(former.expired());
 }
 
 TEST_CASE("What a run's wiring has met is wired for that run, though it is no part of it") {
