@@ -48,10 +48,10 @@ int usage() {
     for (const Workload& workload : workloads) {
         std::fprintf(stderr, " %s", std::string(workload.name).c_str());
     }
-    std::fprintf(
-        stderr,
-        "\n       benchmarks [--quick] --growth FILE.svg"
-        "\n       benchmarks --probe SHAPE order|forwarding ours|floor|oneTBB|Taskflow RUNS\n");
+    std::fprintf(stderr,
+                 "\n       benchmarks [--quick] --growth FILE.svg"
+                 "\n       benchmarks --probe SHAPE order|forwarding|yielding "
+                 "ours|floor|oneTBB|Taskflow RUNS\n");
     return 2;
 }
 
@@ -109,7 +109,7 @@ int run(const std::vector<std::string_view>& arguments) {
         } else if (argument == "--growth" && has_next) {
             picture = arguments[++i];
         } else if (argument == "--probe" && arguments.size() == i + 5) {
-            bench::probe(arguments[i + 1], arguments[i + 2] == "forwarding", arguments[i + 3],
+            bench::probe(arguments[i + 1], arguments[i + 2], arguments[i + 3],
                          std::atoi(std::string(arguments[i + 4]).c_str()));
             return 0;
         } else if (is_workload(argument)) {

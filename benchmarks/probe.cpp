@@ -21,13 +21,14 @@ void run(Side& side, int runs) {
 }
 
 template <class S, bool Forwards>
-void probe_side(std::string_view side, int runs) {
+void probe_side(std::string_view side, bool yielding, int runs) {
     const Shape shape = S::shape(probe_nodes);
     std::printf("%u\n", shape.nodes);
     if (side == "ours") {
         OurSide<S, Forwards> ours(shape);
         ours.timing(false);
-        run(ours, runs);
+        if (!yielding) return run(ours, runs);
+        for (int i = 0; i < runs; ++i) ours.stream();
     } else if (side == "floor") {
         FloorSide<S, Forwards> floor(shape);
         run(floor, runs);
@@ -47,23 +48,23 @@ void probe_side(std::string_view side, int runs) {
 }
 
 template <class S>
-bool probe_shape(std::string_view shape, bool forwards, std::string_view side, int runs) {
+bool probe_shape(std::string_view shape, std::string_view way, std::string_view side, int runs) {
     if (shape != S::name) return false;
-    if (forwards) {
-        probe_side<S, true>(side, runs);
+    if (way == "forwarding") {
+        probe_side<S, true>(side, false, runs);
     } else {
-        probe_side<S, false>(side, runs);
+        probe_side<S, false>(side, way == "yielding", runs);
     }
     return true;
 }
 
 }  // namespace
 
-void probe(std::string_view shape, bool forwards, std::string_view side, int runs) {
-    const bool found = probe_shape<Chain>(shape, forwards, side, runs) ||
-                       probe_shape<Fan>(shape, forwards, side, runs) ||
-                       probe_shape<Wavefront>(shape, forwards, side, runs) ||
-                       probe_shape<Layered>(shape, forwards, side, runs);
+void probe(std::string_view shape, std::string_view way, std::string_view side, int runs) {
+    const bool found = probe_shape<Chain>(shape, way, side, runs) ||
+                       probe_shape<Fan>(shape, way, side, runs) ||
+                       probe_shape<Wavefront>(shape, way, side, runs) ||
+                       probe_shape<Layered>(shape, way, side, runs);
     require(found, "there is no shape of that name");
 }
 

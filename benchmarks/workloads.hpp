@@ -22,7 +22,8 @@ void destroy(Bench& bench);
 // How a run grows with the graph; writes an SVG picture.
 void growth(const std::string& file, bool quick);
 
-// What one side does in `runs` runs, for counting its instructions.
-void probe(std::string_view shape, bool forwards, std::string_view side, int runs);
+// What one side does in `runs` runs, for counting its instructions. The way is order, forwarding,
+// or yielding: plain edges, every event read.
+void probe(std::string_view shape, std::string_view way, std::string_view side, int runs);
 
 }  // namespace bench
