@@ -1069,7 +1069,41 @@ TEST_CASE("A run in which nothing can ever happen ends in DeadlockError, which n
     CHECK(time_of(loop) == 1s);
 }
 
+TEST_CASE("DeadlockError names the edge whose transform never ends") {
+    const Node a{"a", [] { return 1; }};
+    const Node b{"b", [](int) {}, "x"_a};
+    a.connect(
+        b, "x"_a = [](int x) -> Task<int> {
+            co_await std::suspend_always();
+            co_return x;
+        });
+    const TreeExecutor executor{a};
+    const auto error = caught<DeadlockError>([&] { EventLoop(virtual_time).run(executor.run()); });
+    REQUIRE(error.has_value());
+    CHECK_THAT(error->what(), ContainsSubstring("the edge 'a' -> 'b'"));
+}
+
 // ---- other threads ------------------------------------------------------------------------------
+
+TEST_CASE("Two stop() from another thread, heard at once, are two") {
+    const int stops = GENERATE(1, 2, 3);
+    CAPTURE(stops);
+    std::optional<TreeExecutor> executor;
+    const Node busy{"busy", [&] {
+                        std::thread([&] {
+                            for (int i = 0; i < stops; ++i) executor->stop();
+                        }).join();
+                    }};
+    const Node tidy{"tidy", [] {}};
+    tidy.trigger(Trigger::all_settled);
+    const Node after{"after", [] {}};
+    busy.connect(after);
+    after.connect(tidy);
+    executor.emplace(busy);
+    const RunReport report = EventLoop().run(executor->try_run());
+    CHECK(after.state() == NodeState::cancelled);
+    CHECK(tidy.state() == (stops == 1 ? NodeState::completed : NodeState::cancelled));
+}
 
 TEST_CASE("stop() from another thread ends a run whose loop sleeps, in real time") {
     std::atomic<bool> started{false};

@@ -470,6 +470,32 @@ TEST_CASE("A node that waits for a limit leaves its place to others") {
     CHECK(free_starts == Times{0s, 1s, 2s});
 }
 
+TEST_CASE("A node without a place holds no limit that bodies with a place wait for") {
+    const bool rated = GENERATE(false, true);
+    CAPTURE(rated);
+    const Semaphore semaphore{1};
+    const auto import = [](const Semaphore& shared) -> Task<> {
+        for (int i = 0; i < 3; ++i) {
+            const Semaphore::Guard guard = co_await shared.acquire();
+            co_await sleep_for(1ms);
+        }
+    };
+    Times starts;
+    const Node x{"x", import, "shared"_a = semaphore};
+    const Node y{"y", import, "shared"_a = semaphore};
+    std::vector<AnyNode> nodes{x};
+    for (int i = 0; i < 3; ++i) {
+        nodes.push_back(Node{"save", worker(starts, 1ms)}.limit(semaphore));
+        if (rated) nodes.back().limit(RateLimiter(1, 1ms));
+    }
+    nodes.push_back(y);
+    TreeExecutor executor{nodes};
+    executor.max_concurrency(2);
+    CHECK(EventLoop(virtual_time).run(executor.run()).ok());
+    CHECK(starts.size() == 3);
+    CHECK(semaphore.available() == 1);
+}
+
 TEST_CASE("A limited generator holds its limits while its chunks are read") {
     Semaphore semaphore(1);
     const auto generate = []() -> AsyncGenerator<int> {

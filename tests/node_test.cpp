@@ -667,6 +667,31 @@ TEST_CASE("A timeout of nothing cancels at the first suspension, the longest one
     CHECK(report.elapsed() == 1h);
 }
 
+TEST_CASE("Who never waits is in time, though it has none") {
+    const bool total = GENERATE(false, true);
+    const bool retries = GENERATE(false, true);
+    CAPTURE(total, retries);
+    int calls = 0;
+    const Node plain{"plain", [&calls] { return ++calls; }};
+    const Node task{"task", [&calls]() -> Task<int> { co_return ++calls; }};
+    const Node waits{"waits", [&calls]() -> Task<int> {
+                         ++calls;
+                         co_await yield();
+                         co_return 0;
+                     }};
+    for (const AnyNode& node : {AnyNode(plain), AnyNode(task), AnyNode(waits)}) {
+        total ? node.total_timeout(0s) : node.timeout(-1s);
+        if (retries) node.retry(2);
+    }
+    const TreeExecutor executor =
+        TreeExecutor{plain, task, waits}.on_error(ErrorPolicy::keep_going);
+    const RunReport report = EventLoop(virtual_time).run(executor.try_run());
+    CHECK(plain.state() == NodeState::completed);
+    CHECK(task.state() == NodeState::completed);
+    CHECK(waits.state() == NodeState::failed);
+    CHECK(calls == (retries && !total ? 4 : 3));
+}
+
 TEST_CASE("A running node refuses to be changed") {
     Names refused;
     const auto body = [&refused](NodeContext& context) -> Task<> {

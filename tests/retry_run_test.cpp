@@ -187,6 +187,26 @@ TEST_CASE("The pauses of full jitter are those of the policy, for the node's id"
     }
 }
 
+TEST_CASE("Nodes of one id draw their pauses apart, in each run the same") {
+    const RetryPolicy policy = RetryPolicy{2}.backoff(1h).full_jitter(7);
+    std::vector<Times> runs;
+    for (int run = 0; run < 2; ++run) {
+        Times& starts = runs.emplace_back();
+        std::vector<AnyNode> nodes;
+        for (int i = 0; i < 4; ++i) {
+            nodes.push_back(Node{
+                "fetch", [&starts](NodeContext& context) {
+                    if (context.attempt() == 2) starts.push_back(now());
+                    if (context.attempt() == 1) throw std::runtime_error("once");
+                }}.retry(policy));
+        }
+        CHECK(EventLoop(virtual_time).run(TreeExecutor(nodes).run()).ok());
+    }
+    REQUIRE(runs[0].size() == 4);
+    CHECK(std::adjacent_find(runs[0].begin(), runs[0].end()) == runs[0].end());
+    CHECK(runs[0] == runs[1]);
+}
+
 TEST_CASE("A body may ask which attempt it is") {
     std::vector<unsigned> seen;
     Node node{"node", [&](NodeContext& context) -> Task<> {
@@ -1458,7 +1478,6 @@ TEST_CASE("100,000 random schedules of attempts and timeouts end exactly when a 
     std::size_t states[7] = {};
     std::size_t attempts[5] = {};
     std::size_t timed_out = 0;
-    const std::uint64_t stream = std::hash<std::string>()("node");
     std::vector<Schedule> schedules(nodes_a_run);
     std::vector<AnyNode> nodes;
     for (const Schedule& schedule : schedules) {
@@ -1478,8 +1497,11 @@ TEST_CASE("100,000 random schedules of attempts and timeouts end exactly when a 
             const auto at = std::find(nodes.begin(), nodes.end(), error.node());
             errors[static_cast<std::size_t>(at - nodes.begin())] = &error;
         }
+        std::uint64_t retriers = 0;
         for (std::size_t i = 0; i < nodes_a_run; ++i) {
-            const Ending expected = outcome_of(schedules[i], stream);
+            const std::uint64_t number = schedules[i].policy ? retriers++ : 0;
+            const Ending expected =
+                outcome_of(schedules[i], grafo::detail::pauses_of("node", number));
             const NodeError* error = errors[i];
             const bool right =
                 nodes[i].state() == expected.state && nodes[i].runtime() == expected.end &&

@@ -1,4 +1,6 @@
 // connect, disconnect, redirect and bind, in all forms, and what each says when it refuses.
+#include <atomic>
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -775,4 +777,11 @@ TEST_CASE("If on_disconnect throws, the edge is gone, and so is what only that h
         CHECK(parent.children().empty());
     }
     CHECK(held.expired());
+}
+
+TEST_CASE("Numbers that nodes remember begin anew with 1, when all were given") {
+    std::atomic<std::uint32_t> last{0xfffffffeU};
+    CHECK(grafo::detail::number_after(last) == 0xffffffffU);
+    CHECK(grafo::detail::number_after(last) == 1);
+    CHECK(grafo::detail::number_after(last) == 2);
 }

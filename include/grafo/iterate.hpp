@@ -16,7 +16,8 @@ namespace grafo {
 /// A blocking input range over an `AsyncGenerator`, for a `main` that is no coroutine. Owns the
 /// generator and, unless it was given one, the loop. Between two steps the loop stands still and
 /// the thread is free; its destruction drops the generator and waits for what cannot be dropped at
-/// once.
+/// once. That is the end of a run of the loop, as in `EventLoop::run`: what was spawned on it and
+/// has not ended is cancelled, and what that throws then comes out of the loop's next `run`.
 template <class T, class R = void>
 class [[nodiscard]] Iterate {
 public:

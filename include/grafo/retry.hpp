@@ -141,7 +141,8 @@ public:
     }
 
     /// Each pause is drawn evenly from zero up to what `backoff` and `cap` say, both included, so
-    /// that what failed together does not come back together. The same seed gives the same pauses.
+    /// that what failed together does not come back together. The same seed gives the same pauses:
+    /// to a node by its id, and by how many nodes with a `retry` began before it in its run.
     RetryPolicy& full_jitter(std::uint64_t seed) & noexcept {
         seed_ = seed;
         jitter_ = true;

@@ -109,6 +109,13 @@ private:
     Extras& extras_;
 };
 
+// No time at all is over at the first suspension: who has none was in time.
+inline void forgive_timeout(NodeCore& node) noexcept {
+    if ((node.flags & Context::pending) == 0 || node.stop_asked) return;
+    node.timed_out = TimedOut::no;
+    node.flags &= Context::dropped;
+}
+
 template <class = WhenUsed>
 Task<> run_attempt(NodeCore& node, Extras& extras) {
     NodeTimer timer(node, TimedOut::attempt, extras.timeout);
@@ -123,6 +130,7 @@ Task<> run_attempt(NodeCore& node, Extras& extras) {
         if (evaluation) co_await std::move(evaluation);
     }
     co_await Body(node);
+    if (extras.timeout.count() <= 0) forgive_timeout(node);
 }
 
 // What a node holds during an attempt.
@@ -145,9 +153,16 @@ private:
 [[nodiscard]] std::exception_ptr failed_attempt(NodeCore& node, const Extras& extras,
                                                 std::exception_ptr error);
 
+// Which pauses a node draws: by its id, and as there may be many of that, by how many nodes with
+// retries have begun in its run before it.
+inline std::uint64_t pauses_of(const std::string& id, std::uint64_t number) noexcept {
+    return std::hash<std::string>()(id) + number * 0x9e3779b97f4a7c15U;
+}
+
 // The attempts of a node that retries, to the one that counts.
 template <class = WhenUsed>
 Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
+    const std::uint64_t pauses = pauses_of(node.id, node.run->retriers++);
     for (;;) {
         std::exception_ptr error;
         try {
@@ -170,8 +185,7 @@ Task<> run_attempts(NodeCore& node, Extras& extras, HeldLimits& held) {
         node.flags &= Context::dropped;  // the timeout was that attempt's
         node.clear_output();
         held.release();
-        const std::chrono::nanoseconds delay =
-            extras.retry->delay(extras.attempts, std::hash<std::string>()(node.id));
+        const std::chrono::nanoseconds delay = extras.retry->delay(extras.attempts, pauses);
         node.run->retrying(node, failure, delay);
         if (delay.count() > 0) {
             SlotRelease slot(node);
@@ -211,6 +225,7 @@ Task<> drive_node(NodeCore& node) {
         co_await run_attempt(node, extras);
     }
     total.stop();
+    if (extras.total_timeout.count() <= 0) forgive_timeout(node);
     held.release();
     if ((node.flags & Context::cancelled) != 0) throw Cancelled();
     node.state = NodeState::completed;

@@ -41,8 +41,8 @@ private:
     Mutex mutex_;
     bool stop_requested_ = false;
     Shared<Mailbox> mailbox_;
-    RunHooks* run_ = nullptr;  // other threads may but interrupt it
-    std::atomic<bool> posted_{false};
+    RunHooks* run_ = nullptr;         // other threads may but interrupt it
+    std::atomic<unsigned> asked_{0};  // how often, since the last mail was delivered
     Shared<RunControl> keep_;
 };
 

@@ -15,6 +15,17 @@
 // nothing; when the last handle goes, all nodes of the graph go, one after the other.
 namespace grafo::detail {
 
+// For what nodes remember: never 0, which they have from the start, not even when all others were
+// given and they begin anew.
+[[gnu::always_inline]] inline std::uint32_t number_after(
+    std::atomic<std::uint32_t>& last) noexcept {
+    for (;;) {
+        const std::uint32_t number = last.fetch_add(1, std::memory_order_relaxed) + 1;
+        if (number != 0) [[likely]]
+            return number;
+    }
+}
+
 // Keeps graphs alive as a whole, as long as nothing is cut off them: a report, once its run is
 // over.
 class PinHolder {
@@ -54,7 +65,7 @@ public:
 
     static std::uint32_t next_mark() noexcept {
         static std::atomic<std::uint32_t> last{0};
-        return last.fetch_add(1, std::memory_order_relaxed) + 1;
+        return number_after(last);
     }
 };
 

@@ -76,22 +76,33 @@ private:
                           FlatList<RateLimiter> rates) {
         SlotRelease slot(node);
         held.reserve(semaphores.size());
+        for (;;) {
+            for (const Weighted& limit : semaphores) {
+                Semaphore::Guard guard = co_await limit.semaphore.acquire(limit.weight);
+                held.add(std::move(guard));
+            }
+            for (std::size_t i = 0; i + 1 < rates.size(); ++i) co_await rates[i].acquire();
+            if (rates.empty()) {
+                if (slot.take_at_once()) co_return;
+            } else if (co_await RateTurn(rates[rates.size() - 1], slot)) {
+                co_return;
+            }
+            // Without a place it holds nothing: who has one may be waiting for that. What a rate
+            // granted is too old by then.
+            held.release();
+            co_await slot.take_back();
+            if (take_all(held, semaphores) && take_all(rates)) co_return;
+            held.release();
+            slot.leave_again(node);
+        }
+    }
+    static bool take_all(HeldLimits& held, const FlatList<Weighted>& semaphores) {
         for (const Weighted& limit : semaphores) {
-            Semaphore::Guard guard = co_await limit.semaphore.acquire(limit.weight);
+            Semaphore::Guard guard = limit.semaphore.try_acquire(limit.weight);
+            if (!guard) return false;
             held.add(std::move(guard));
         }
-        for (std::size_t i = 0; i < rates.size();) {
-            if (i + 1 < rates.size()) {
-                co_await rates[i++].acquire();
-                continue;
-            }
-            if (co_await RateTurn(rates[i], slot)) co_return;
-            co_await slot.take_back();
-            if (take_all(rates)) co_return;
-            slot.leave_again(node);  // what it was granted before is too old by now
-            i = 0;
-        }
-        co_await slot.take_back();
+        return true;
     }
     static bool take_all(const FlatList<RateLimiter>& rates) {
         const EventLoop::TimePoint now = EventLoop::current().now();

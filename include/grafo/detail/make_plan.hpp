@@ -254,7 +254,8 @@ inline void make_plan(Plan& plan, const NodeList& given) {
     if (settled.size() < nodes.size()) throw_cycle(nodes);
 
     static std::atomic<std::uint32_t> last_id{0};
-    made.id = last_id.fetch_add(1, std::memory_order_relaxed) + 1;
+    do made.id = number_after(last_id);
+    while (made.id == no_plan);
     for (NodeCore* node : nodes) {
         Graph& graph = need_graph(*node);
         if (std::exchange(graph.mark, mark) != mark) made.graphs.push_back(&graph);

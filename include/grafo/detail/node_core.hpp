@@ -235,6 +235,8 @@ public:
     // Without standing in line.
     virtual void take_slot_anyway(NodeCore& node) noexcept = 0;
 
+    std::uint64_t retriers = 0;  // how many nodes with retries have begun
+
 protected:
     ~RunHooks() = default;
 };

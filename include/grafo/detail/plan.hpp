@@ -7,9 +7,12 @@
 
 namespace grafo::detail {
 
+// What a run has once it is over: the number of no plan.
+constexpr std::uint32_t no_plan = 0xffffffff;
+
 // Which nodes a run has. Made once, and kept while the wiring stays as it is.
 struct Plan {
-    std::uint32_t id = 0;
+    std::uint32_t id = 0;  // neither 0 nor no_plan once it is made
     std::size_t node_count = 0;
     FlatList<NodeCore*> starts;  // those without parents, in connection order
     FlatList<Graph*> graphs;

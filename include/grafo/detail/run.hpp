@@ -229,7 +229,7 @@ private:
 
     static std::uint32_t next_stamp() noexcept {
         static std::atomic<std::uint32_t> last{0};
-        return last.fetch_add(1, std::memory_order_relaxed) + 1;
+        return number_after(last);
     }
 
     // ---- the loop of the run ------------------------------------------------------------------
@@ -516,6 +516,10 @@ private:
             if (!names.empty()) names += ", ";
             names += in_quotes(node->id);
         }
+        static_cast<Run&>(list).edge_tasks_.for_each([&names](const EdgeTask& task) {
+            if (!names.empty()) names += ", ";
+            names += "the edge " + in_quotes(task.parent.id) + " -> " + in_quotes(task.child.id);
+        });
     }
 
     // ---- nodes made while the run is on -------------------------------------------------------
@@ -558,7 +562,6 @@ private:
     EventLoop& loop_;
     LoopCore& core_;
     RunOptions options_;
-    static constexpr std::uint32_t no_plan = 0xffffffff;
     std::uint32_t plan_id_;
     std::uint32_t stamp_;
     std::uint32_t references_ = 1;

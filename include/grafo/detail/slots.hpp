@@ -20,6 +20,12 @@ namespace grafo::detail {
 struct Placeless {
     NodeCore* node = nullptr;
     SlotAwaiter* in_line = nullptr;
+
+    [[nodiscard]] bool take_at_once() noexcept {
+        if (node != nullptr && !take_slot_at_once(*node)) return false;
+        node = nullptr;
+        return true;
+    }
 };
 
 class SlotAwaiter : public Waiter {
@@ -31,11 +37,7 @@ public:
         if (place_.in_line == this) place_.in_line = nullptr;
     }
 
-    bool await_ready() const noexcept {
-        if (place_.node != nullptr && !take_slot_at_once(*place_.node)) return false;
-        place_.node = nullptr;
-        return true;
-    }
+    bool await_ready() const noexcept { return place_.take_at_once(); }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> coroutine) noexcept {
         switch (begin(coroutine)) {
@@ -95,10 +97,7 @@ public:
     [[nodiscard]] bool could_take() const noexcept {
         return place_.node == nullptr || place_.node->run->could_take_slot(*place_.node);
     }
-    [[nodiscard]] bool take_at_once() noexcept {
-        if (place_.node == nullptr) return true;
-        return take_slot_at_once(*std::exchange(place_.node, nullptr));
-    }
+    [[nodiscard]] bool take_at_once() noexcept { return place_.take_at_once(); }
     void leave_again(NodeCore& node) { place_.node = node.run->leave_slot(node) ? &node : nullptr; }
 
 private:

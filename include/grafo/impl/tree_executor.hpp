@@ -25,7 +25,7 @@ GRAFO_INLINE void RunControl::stop() {
         if (run_ != nullptr) run_->stop();
         return;
     }
-    if (posted_.exchange(true)) return;  // what was posted has not been delivered yet
+    if (asked_.fetch_add(1) > 0) return;  // what was posted has not been delivered yet
     keep_ = Shared<RunControl>(this);
     mailbox->post(*this);
 }
@@ -46,8 +46,9 @@ GRAFO_INLINE void RunControl::end() noexcept {
 GRAFO_INLINE void RunControl::on_mail(Mail& mail) {
     auto& control = static_cast<RunControl&>(mail);
     const Shared<RunControl> keep = std::move(control.keep_);
-    control.posted_.store(false);
-    if (control.run_ != nullptr) control.run_->stop();
+    // The second one cancels again; a third would do nothing more.
+    const unsigned asked = control.asked_.exchange(0);
+    for (unsigned i = 0; i < asked && i < 2 && control.run_ != nullptr; ++i) control.run_->stop();
 }
 
 GRAFO_INLINE void RunControl::on_lost(Mail& mail) {
