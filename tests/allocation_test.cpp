@@ -264,6 +264,41 @@ TEST_CASE("Connecting many small graphs to a large one copies its list of nodes 
     CHECK(allocations_of(true) < apart + 100);
 }
 
+TEST_CASE("To cut a child off takes what the child has, however many its parent has") {
+    const Node parent{"parent", [] {}};
+    for (int i = 0; i < 5'000; ++i) parent.connect(Node{"child", [] {}});
+    const Node leaf{"leaf", [] {}};
+    const Node branch{"branch", [] {}};
+    branch.connect(Node{"twig", [] {}});
+    for (const AnyNode& child : {AnyNode(leaf), AnyNode(branch)}) {
+        const Node holder{"holder", [] {}};
+        for (const bool shared : {false, true}) {
+            parent.connect(child);
+            if (shared) holder.connect(child);
+            largest_allocation = 0;
+            parent.disconnect(child);
+            CHECK(largest_allocation < 1'000);
+        }
+        CHECK(child.parents().size() == 1);
+    }
+}
+
+TEST_CASE("A run in which a node chooses one of its children looks at each of the others once") {
+    const auto allocations_of = [](int count) {
+        const Node parent{"parent", [] {}};
+        const Node chosen{"chosen", [] {}};
+        for (int i = 0; i < count; ++i) parent.connect(Node{"child", [] {}});
+        parent.connect(chosen);
+        parent.on_after_run(
+            [ref = chosen.ref()](const Node<void>& node) { node.redirect({ref.lock()}); });
+        EventLoop loop;
+        const std::size_t before = allocations;
+        loop.run(TreeExecutor{parent}.run());
+        return allocations - before;
+    };
+    CHECK(allocations_of(1'000) <= 10 * allocations_of(100));
+}
+
 TEST_CASE("A thread that ends gives back the frames that it kept for the next") {
     const std::size_t before = allocations - frees;
     std::size_t kept = 0;

@@ -98,7 +98,8 @@ void for_each_neighbour(NodeCore& node, Visit&& visit) {
 }
 
 // After an edge between a and b is gone: makes two graphs of one if nothing else holds them
-// together. Searches from both ends in step, so it costs no more than twice the smaller part.
+// together. Searches from both ends in step, an edge each, so it costs no more than twice the
+// smaller part, however many neighbours the other end has.
 void split_if_cut(NodeCore& a, NodeCore& b);
 
 // Frees the nodes that hang together with none that has a handle, which takes no memory, and makes

@@ -79,27 +79,28 @@ GRAFO_INLINE void split_if_cut(NodeCore& a, NodeCore& b) {
     struct Side {
         std::uint32_t mark;
         FlatList<NodeCore*> seen;
-        std::size_t next = 0;
+        std::size_t at = 0;       // the one of them whose edges are looked at
+        std::uint32_t edges = 0;  // that were looked at
     };
     Side sides[2] = {{Graph::next_mark(), FlatList(&a)}, {Graph::next_mark(), FlatList(&b)}};
     a.mark = sides[0].mark;
     b.mark = sides[1].mark;
-    Side* piece = nullptr;
+    const Side* piece = nullptr;
     for (std::size_t turn = 0; piece == nullptr; turn ^= 1) {
         Side& side = sides[turn];
-        if (side.next == side.seen.size()) {
-            piece = &side;
-            break;
+        const NodeCore& node = *side.seen[side.at];
+        const std::uint32_t edge = side.edges++;
+        const std::uint32_t outs = node.out.size();
+        if (edge == outs + node.in.size()) {
+            side.edges = 0;
+            if (++side.at == side.seen.size()) piece = &side;
+            continue;
         }
-        NodeCore& node = *side.seen[side.next++];
-        bool met = false;
-        for_each_neighbour(node, [&](NodeCore& neighbour) {
-            if (neighbour.mark == sides[turn ^ 1].mark) met = true;
-            if (neighbour.mark == side.mark) return;
-            neighbour.mark = side.mark;
-            side.seen.push_back(&neighbour);
-        });
-        if (met) return;
+        NodeCore& neighbour = edge < outs ? node.out[edge].child() : *node.in[edge - outs].parent;
+        if (neighbour.mark == sides[turn ^ 1].mark) return;
+        if (neighbour.mark == side.mark) continue;
+        neighbour.mark = side.mark;
+        side.seen.push_back(&neighbour);
     }
     Graph& rest = *a.graph;
     Owned<Graph> part(new Graph);
