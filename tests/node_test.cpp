@@ -679,16 +679,23 @@ TEST_CASE("Who never waits is in time, though it has none") {
                          co_await yield();
                          co_return 0;
                      }};
-    for (const AnyNode& node : {AnyNode(plain), AnyNode(task), AnyNode(waits)}) {
+    const Node stubborn{"stubborn", []() -> Task<> {
+                            try {
+                                co_await yield();
+                            } catch (const Cancelled&) {
+                            }
+                        }};
+    const std::vector<AnyNode> nodes{plain, task, waits, stubborn};
+    for (const AnyNode& node : nodes) {
         total ? node.total_timeout(0s) : node.timeout(-1s);
         if (retries) node.retry(2);
     }
-    const TreeExecutor executor =
-        TreeExecutor{plain, task, waits}.on_error(ErrorPolicy::keep_going);
+    const TreeExecutor executor = TreeExecutor{nodes}.on_error(ErrorPolicy::keep_going);
     const RunReport report = EventLoop(virtual_time).run(executor.try_run());
     CHECK(plain.state() == NodeState::completed);
     CHECK(task.state() == NodeState::completed);
     CHECK(waits.state() == NodeState::failed);
+    CHECK(stubborn.state() == NodeState::failed);
     CHECK(calls == (retries && !total ? 4 : 3));
 }
 

@@ -87,8 +87,9 @@ private:
             } else if (co_await RateTurn(rates[rates.size() - 1], slot)) {
                 co_return;
             }
-            // Without a place it holds nothing: who has one may be waiting for that. What a rate
-            // granted is too old by then.
+            // Without a place it holds nothing: who has one may be waiting for that. And with a
+            // place it waits for nothing: who holds that may need a place. What a rate granted is
+            // too old.
             held.release();
             co_await slot.take_back();
             if (take_all(held, semaphores) && take_all(rates)) co_return;
