@@ -541,6 +541,25 @@ TEST_CASE("redirect takes braces, a range, one node or none, each child once") {
     CHECK(b.parents().empty());
 }
 
+TEST_CASE("A node is redirected away from 20,000 children, at once or one by one") {
+    constexpr std::size_t many = 20'000;
+    const Node parent = number(7, "parent");
+    std::vector<AnyNode> children;
+    for (std::size_t i = 0; i < many; ++i) {
+        const Node child{"child", [] {}};
+        parent.connect(child);
+        children.push_back(child);
+    }
+    const bool at_once = GENERATE(true, false);
+    if (at_once) {
+        parent.redirect({children.back()});
+    } else {
+        for (std::size_t i = 0; i + 1 < many; ++i) parent.disconnect(children[i]);
+    }
+    CHECK(parent.children() == std::vector<AnyNode>{children.back()});
+    CHECK(children.front().parents().empty());
+}
+
 TEST_CASE("A redirect that is refused changes nothing") {
     const Node parent = number(7, "parent");
     const Node a{"a", [] {}};

@@ -46,8 +46,9 @@ public:
     void pop_back() noexcept { --size_; }
     // Keeps the order of the rest.
     void erase(std::uint32_t i) noexcept {
-        for (T* at = data() + i; at + 1 < end(); ++at) *at = at[1];
+        T* const at = data() + i;
         --size_;
+        std::memmove(static_cast<void*>(at), at + 1, (size_ - i) * sizeof(T));
     }
 
     void swap(SmallVector& other) noexcept {

@@ -106,7 +106,23 @@ GRAFO_INLINE void erase_out_edge(NodeCore& parent, std::uint32_t position, RunHo
     parent.out.erase(position);
 }
 
+// Looks through the shorter list.
+GRAFO_INLINE std::uint32_t edges_between(const NodeCore& parent, const NodeCore& child) noexcept {
+    std::uint32_t edges = 0;
+    if (parent.out.size() < child.in.size()) {
+        for (const OutEdge& edge : parent.out) edges += &edge.child() == &child ? 1 : 0;
+    } else {
+        for (const InEdge& edge : child.in) edges += edge.parent == &parent ? 1 : 0;
+    }
+    return edges;
+}
+
 GRAFO_INLINE void erase_edges(NodeCore& parent, NodeCore& child, RunHooks* run) noexcept {
+    if (edges_between(parent, child) == 1) {
+        std::uint32_t position = 0;
+        while (child.in[position].parent != &parent) ++position;
+        return erase_edge(parent, child, position, run);
+    }
     for (std::uint32_t i = parent.out.size(); i-- > 0;) {
         if (&parent.out[i].child() != &child) continue;
         erase_out_edge(parent, i, run);
@@ -256,9 +272,7 @@ void connect_nodes(NodeCore& parent, NodeCore& child, ForwardOwner forward, std:
 
 template <class>
 void disconnect_nodes(NodeCore& parent, NodeCore& child) {
-    bool connected = false;
-    for (const OutEdge& edge : parent.out) connected = connected || &edge.child() == &child;
-    if (!connected) return;
+    if (edges_between(parent, child) == 0) return;
     require_idle(child, "to disconnect a parent from");
     RunHooks* run = before_change(parent, child);
     {
