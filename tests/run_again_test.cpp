@@ -868,6 +868,30 @@ TEST_CASE("max_runs sets how often a node may run in a run") {
     CHECK(ids(report.failed()) == Log{"work"});
 }
 
+TEST_CASE("A chain of 5,000 nodes runs three laps, and each node is in the report once") {
+    constexpr std::size_t length = 5'000;
+    const Node start{"start", [] { return 0; }};
+    const Node first{"first", [](int x) { return x + 1; }, "x"_a = start};
+    Node<int> last = first;
+    for (std::size_t i = 0; i < length; ++i) {
+        last = Node{"next", [](int x) { return x; }, "x"_a = last};
+    }
+    const Node check{"check",
+                     [](NodeContext& context, int x, const NodeRef<int>& again) {
+                         const Node<int> self(context.node());
+                         if (x < 3) self.connect(again.lock(), "x"_a);
+                         return x;
+                     },
+                     "x"_a = last, "again"_a = first.ref()};
+    const RunReport report = run_it(TreeExecutor{start});
+    CHECK(check.output() == 3);
+    const std::vector<AnyNode> completed = report.completed();
+    CHECK(completed.size() == length + 3);
+    CHECK(completed.front() == start);
+    CHECK(completed.at(1) == first);
+    CHECK(completed.back() == check);
+}
+
 TEST_CASE("A loop of 100,000 laps keeps nothing of those that are over") {
     constexpr int laps = 100'000;
     const int form = GENERATE(0, 1, 2, 3);

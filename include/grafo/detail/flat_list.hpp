@@ -121,15 +121,15 @@ public:
     [[nodiscard]] bool contains(const T& item) const noexcept { return find_last(item) != npos; }
     // Keeps the order of the rest.
     void erase_at(std::size_t place) noexcept {
-        for (std::size_t i = place + 1; i < size_; ++i)
-            (*this)[i - 1] = static_cast<T&&>((*this)[i]);
-        pop_back();
-    }
-    // Removes the item from its last place, which it gives.
-    std::size_t erase_last(const T& item) noexcept {
-        const std::size_t place = find_last(item);
-        if (place != npos) erase_at(place);
-        return place;
+        if constexpr (trivial) {
+            T* const at = begin() + place;
+            --size_;
+            std::memmove(static_cast<void*>(at), at + 1, (size_ - place) * sizeof(T));
+        } else {
+            for (std::size_t i = place + 1; i < size_; ++i)
+                (*this)[i - 1] = static_cast<T&&>((*this)[i]);
+            pop_back();
+        }
     }
     // Removes the item from all of its places.
     void erase(const T& item) noexcept {

@@ -133,14 +133,27 @@ inline void Run::hold_back_for_readers(NodeCore& node) {
     if (read) readers_.push_back(std::move(readers));
 }
 
+// Each list is in the order of the nodes' ends, and so of their numbers; an edge that threw may
+// have changed that of a node.
 inline void Run::forget_end(NodeCore& node) noexcept {
-    for (auto* list :
-         {&report_->completed, &report_->failed, &report_->skipped, &report_->cancelled}) {
-        const std::size_t place = list->erase_last(&node);
-        if (place != list->npos && list == &report_->failed) {  // each has its error at that place
-            report_->errors->erase_at(place);
+    ReportData& report = *report_;
+    FlatList<NodeCore*>& list = node.state == NodeState::completed ? report.completed
+                                : node.state == NodeState::failed  ? report.failed
+                                : node.state == NodeState::skipped ? report.skipped
+                                                                   : report.cancelled;
+    std::size_t place = 0;
+    for (std::size_t end = list.size(); place < end;) {
+        const std::size_t middle = place + (end - place) / 2;
+        if (list[middle]->pending < node.pending) {
+            place = middle + 1;
+        } else {
+            end = middle;
         }
     }
+    if (place == list.size() || list[place] != &node) place = list.find_last(&node);
+    if (place == list.npos) return;
+    list.erase_at(place);
+    if (&list == &report.failed) report.errors->erase_at(place);  // each has one, at its place
 }
 
 inline bool Run::is_loop(const NodeCore& parent, const NodeCore& child) const noexcept {
